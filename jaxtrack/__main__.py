@@ -1,0 +1,52 @@
+"""`python -m jaxtrack COMMAND …`, or `jaxtrack COMMAND …` where the package is installed."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from jaxtrack import commands
+from jaxtrack.errors import UserError
+
+_USER_ERROR, _INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = "jaxtrack") -> int:
+    """Runs a command and returns the exit code: 2 after a user's mistake, 130 after Ctrl-C.
+
+    Args:
+      argv: the command and its arguments; by default those of the process.
+      prog: how usage texts call the program.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(commands.usage(prog))
+        return 0 if arguments else _USER_ERROR
+    return guarded(lambda: commands.find(arguments[0]).run(arguments[1:], prog=f"{prog} {arguments[0]}"))
+
+
+def script(command: str) -> int:
+    """Runs `command` for a script of its own, such as evaluate.py, with the arguments of the process."""
+    return guarded(lambda: commands.find(command).run(sys.argv[1:], prog=f"{command}.py"))
+
+
+def guarded(run: commands.Runnable) -> int:
+    """Calls `run` and turns what a user may meet into a sentence and an exit code instead of a traceback."""
+    try:
+        run()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _USER_ERROR
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except SystemExit as end:  # the parser of the command line has said what was wrong, or printed the help
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

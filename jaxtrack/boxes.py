@@ -1,0 +1,89 @@
+"""Boxes: formats, overlap, clipping; the same functions on numpy and on jax arrays.
+
+A box is `[..., 4]` = (x, y, w, h): top-left corner and size in continuous pixel coordinates, 0-based, so that
+pixel (0, 0) covers [0, 1) x [0, 1). Corner form (`xyxy`) and centre form (`cxcywh`) are named where they occur.
+"""
+
+from types import ModuleType
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = TypeVar("Array", np.ndarray, jax.Array)
+
+
+def _namespace(*arrays: object) -> ModuleType:
+    """`jax.numpy` as soon as one argument is a jax array (or traced), `numpy` otherwise."""
+    return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
+
+
+def xyxy_from_box(box: Array) -> Array:
+    """(x, y, w, h) to (left, top, right, bottom); `[..., 4]` to `[..., 4]`."""
+    return _namespace(box).concatenate([box[..., :2], box[..., :2] + box[..., 2:]], axis=-1)
+
+
+def box_from_xyxy(box_xyxy: Array) -> Array:
+    """(left, top, right, bottom) to (x, y, w, h); `[..., 4]` to `[..., 4]`."""
+    return _namespace(box_xyxy).concatenate([box_xyxy[..., :2], box_xyxy[..., 2:] - box_xyxy[..., :2]], axis=-1)
+
+
+def cxcywh_from_box(box: Array) -> Array:
+    """(x, y, w, h) to (centre x, centre y, w, h), centre = x + w/2; `[..., 4]` to `[..., 4]`."""
+    half = np.asarray(0.5, box.dtype)
+    return _namespace(box).concatenate([box[..., :2] + half * box[..., 2:], box[..., 2:]], axis=-1)
+
+
+def box_from_cxcywh(box_cxcywh: Array) -> Array:
+    """(centre x, centre y, w, h) to (x, y, w, h); `[..., 4]` to `[..., 4]`."""
+    half = np.asarray(0.5, box_cxcywh.dtype)
+    return _namespace(box_cxcywh).concatenate(
+        [box_cxcywh[..., :2] - half * box_cxcywh[..., 2:], box_cxcywh[..., 2:]], axis=-1
+    )
+
+
+def area(box: Array) -> Array:
+    """Area in square pixels, 0 where a side is negative; `[..., 4]` to `[...]`."""
+    xp = _namespace(box)
+    zero = np.zeros((), box.dtype)
+    return xp.maximum(box[..., 2], zero) * xp.maximum(box[..., 3], zero)
+
+
+def intersection(a: Array, b: Array) -> Array:
+    """Area that two boxes share, in square pixels; `[..., 4]`, `[..., 4]` (equal shapes) to `[...]`."""
+    xp = _namespace(a, b)
+    zero = np.zeros((), a.dtype)
+    left_top = xp.maximum(a[..., :2], b[..., :2])
+    right_bottom = xp.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    side = xp.maximum(right_bottom - left_top, zero)
+    return side[..., 0] * side[..., 1]
+
+
+def iou(a: Array, b: Array) -> Array:
+    """Intersection over union in [0, 1], 0 for two empty boxes; `[..., 4]`, `[..., 4]` to `[...]`.
+
+    Leading shapes must be equal: broadcast by hand (`jnp.broadcast_to`), so that a forgotten axis is an error.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"iou takes boxes of equal shape, got {a.shape} and {b.shape}")
+    xp = _namespace(a, b)
+    shared = intersection(a, b)
+    union = area(a) + area(b) - shared
+    tiny = np.finfo(np.dtype(union.dtype)).tiny
+    return shared / xp.maximum(union, tiny)
+
+
+def clip(box: Array, size: Array) -> Array:
+    """The part of a box inside an image; a box wholly outside becomes one of zero size on the border.
+
+    Args:
+      box: `[..., 4]`.
+      size: `[2]`, (height, width) of the image in pixels, of the box's dtype.
+    """
+    xp = _namespace(box, size)
+    low = np.zeros((), box.dtype)
+    width_height = xp.broadcast_to(size[::-1], box[..., :2].shape)
+    left_top = xp.clip(box[..., :2], low, width_height)
+    right_bottom = xp.clip(box[..., :2] + box[..., 2:], low, width_height)
+    return xp.concatenate([left_top, right_bottom - left_top], axis=-1)

@@ -1,0 +1,152 @@
+"""Which trackers a command line asks for, and the options of their configurations that it may set.
+
+An item of `--tracker` is a tracker's name or the path of a config file, a Python file with a function `config()` that
+returns the configuration of a tracker. Each chosen tracker's configuration becomes a group of options, generated from
+its dataclass: `--deeptrack.particles 800`.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import importlib.util
+import inspect
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import tyro
+
+from jaxtrack import trackers
+from jaxtrack.errors import UserError
+from jaxtrack.evaluation.runner import Entry
+
+Options = TypeVar("Options")
+
+
+def split_list(text: str, what: str) -> tuple[str, ...]:
+    """The items of a list separated by commas; `UserError` if there is none or one stands there twice.
+
+    >>> split_list("Deer, Couple", "sequence")
+    ('Deer', 'Couple')
+    """
+    items = tuple(item.strip() for item in text.split(",") if item.strip())
+    if not items:
+        raise UserError(f"name at least one {what}, several separated by commas")
+    for item in items:
+        if items.count(item) > 1:
+            raise UserError(f"the {what} {item} is named twice")
+    return items
+
+
+def parse(options: type[Options], argv: Sequence[str], *, prog: str) -> tuple[Options, list[Entry]]:
+    """Parses a command line into `options`, a dataclass with a field `tracker`, and the chosen trackers.
+
+    Leaves the program (code 2, or 0 after `--help`) where the command line is not understood.
+    """
+    chosen = choose(_tracker_option(options, argv, prog))
+    # Fields are numbered, because a label such as `opencv-mil` is no Python name.
+    fields = {
+        f"config_{i}": (Annotated[type(entry.config), tyro.conf.arg(name=entry.label)], entry.config)
+        for i, entry in enumerate(chosen)
+    }
+    extended = dataclasses.make_dataclass(
+        options.__name__,
+        [(name, kind, dataclasses.field(default=default)) for name, (kind, default) in fields.items()],
+        bases=(options,),
+        frozen=True,
+    )
+    parsed, unknown = tyro.cli(
+        extended, args=list(argv), prog=prog, description=inspect.getdoc(options), return_unknown_args=True
+    )
+    if unknown:
+        _refuse(unknown[0], option_names(options, chosen), prog)
+    entries = [dataclasses.replace(e, config=getattr(parsed, f"config_{i}")) for i, e in enumerate(chosen)]
+    return parsed, entries
+
+
+def option_names(options: type, entries: Sequence[Entry]) -> list[str]:
+    """Every option that the command line has with the trackers `entries`, as it is spelt: `--deeptrack.particles`."""
+    names = [f"--{field.name.strip('_').replace('_', '-')}" for field in dataclasses.fields(options)]
+    for entry in entries:
+        names += [f"--{name}" for name in _field_names(entry.config, entry.label)]
+    return names
+
+
+def _field_names(config: Any, prefix: str) -> list[str]:
+    names = []
+    for field in dataclasses.fields(config):
+        name, value = f"{prefix}.{field.name.replace('_', '-')}", getattr(config, field.name)
+        names += _field_names(value, name) if dataclasses.is_dataclass(value) else [name]
+    return names
+
+
+def _refuse(argument: str, known: Sequence[str], prog: str) -> NoReturn:
+    name = argument.partition("=")[0]
+    if not name.startswith("-"):
+        raise UserError(f"{name!r} belongs to no option: see {prog} --help")
+    close = difflib.get_close_matches(name.replace("_", "-"), known, n=3)
+    owner = name.lstrip("-").partition(".")[0]
+    if close:
+        hint = f"did you mean {' or '.join(close)}?"
+    elif "." in name and owner in trackers.names():
+        hint = f"its tracker is not among those of --tracker, which takes several: --tracker A,{owner}"
+    else:
+        hint = f"see {prog} --help"
+    raise UserError(f"There is no option {name}: {hint}")
+
+
+def choose(trackers_option: str) -> list[Entry]:
+    """The trackers that the value of `--tracker` names, with the configurations of their files or the defaults."""
+    entries = [_entry(item) for item in split_list(trackers_option, "tracker")]
+    labels = [entry.label for entry in entries]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UserError(f"two trackers are called {label}: rename one of the config files")
+    return entries
+
+
+def load_config(path: Path) -> Any:
+    """What the function `config()` of a Python file returns."""
+    if not path.is_file():
+        raise UserError(f"there is no config file {path}")
+    try:
+        spec = importlib.util.spec_from_file_location(f"jaxtrack_config_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        if not callable(getattr(module, "config", None)):
+            raise UserError("it must define a function config() that returns the configuration of a tracker")
+        return module.config()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Exception as error:  # whatever somebody's file may raise
+        raise UserError(f"{path}{_line_in(path, error)}: {type(error).__name__}: {error}") from error
+
+
+def _entry(item: str) -> Entry:
+    if not item.endswith(".py"):
+        name = trackers.canonical_name(item)
+        return Entry(name, name, trackers.default_config(name))
+    config = load_config(Path(item))
+    try:
+        return Entry(Path(item).stem, trackers.name_of(config), config)
+    except UserError as error:
+        raise UserError(f"{item}: config() must return the configuration of a tracker: {error}") from error
+
+
+def _tracker_option(options: type, argv: Sequence[str], prog: str) -> str:
+    """The value of `--tracker`, read ahead because the other options depend on it."""
+    [default] = [field.default for field in dataclasses.fields(options) if field.name == "tracker"]
+    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    parser.add_argument("--tracker", default=default)
+    return parser.parse_known_args(argv)[0].tracker
+
+
+def _line_in(path: Path, error: Exception) -> str:
+    """`, line 12`: where in the file `path` an exception arose."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return f", line {lines[-1]}" if lines else ""

@@ -1,0 +1,71 @@
+"""Images on disk as the frames of a sequence, each decoded when it is asked for."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jaxtrack.errors import UserError
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+class ImageFolder:
+    """The images of a video in order; `frames[i]` decodes image `i` to `uint8 [H, W, 3]` RGB.
+
+    Grey images are replicated to three equal channels. All images must have the size of the first one.
+    """
+
+    def __init__(self, name: str, paths: Sequence[Path]):
+        """`name` is what messages call the sequence, `paths` are its image files in order."""
+        self.name = name
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Image `index` (0-based), `uint8 [H, W, 3]` RGB; `UserError` when it is missing, broken or of another size."""
+        image = self._decode(index)
+        if image.shape[:2] != self.size:
+            raise UserError(
+                f"{self._where(index)} has {image.shape[1]}x{image.shape[0]} pixels but the first frame has "
+                f"{self.size[1]}x{self.size[0]}: all images of a sequence must have one size"
+            )
+        return image
+
+    @functools.cached_property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the first image in pixels."""
+        height, width = self._decode(0).shape[:2]
+        return height, width
+
+    def _decode(self, index: int) -> np.ndarray:
+        # Not `cv2.imread`: it cannot open paths with non-ASCII letters on Windows and says nothing about why.
+        try:
+            data = self.paths[index].read_bytes()
+        except OSError as error:
+            raise UserError(f"{self._where(index)} cannot be read: {error.strerror or error}") from error
+        image = _decode_image(data)
+        if image is None:
+            raise UserError(
+                f"{self._where(index)} does not decode as an image ({len(data)} bytes): fetch or copy it again"
+            )
+        return image
+
+    def _where(self, index: int) -> str:
+        return f"{self.name}: frame {index % len(self) + 1} ({self.paths[index]})"
+
+
+def _decode_image(data: bytes) -> np.ndarray | None:
+    """`uint8 [H, W, 3]` RGB, or None if the bytes are not a complete image."""
+    # OpenCV before 5 decodes a JPEG that was cut off and paints the rest grey, which would only lower scores.
+    if data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < 0:
+        return None
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

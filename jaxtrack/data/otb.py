@@ -1,0 +1,267 @@
+"""The object tracking benchmark: OTB-100, OTB-2013 and TB-50 as they lie on disk.
+
+What is known of each sequence (numbers of its images, its annotation file, its labels, lists that it belongs
+to) stands in `otb_sequences.csv`, every oddity included; no code here knows a sequence by name. Columns:
+
+* `folder`, `annotation`: two targets of one video share a folder and have an annotation file each.
+* `first_image`, `last_image`: the first row of the annotation belongs to image `first_image`; images after
+  `last_image` and rows after the last image are not part of the benchmark.
+* `first_tracked`: the image that trackers start on; rows and images before it are dropped.
+* `spare_rows`: rows at the end of the annotation that may have no image.
+* `attributes`: the MATLAB toolkit's labels, whose counts the published plots print;
+  `attributes_python_toolkit`: those of the Python toolkit, which differ in 15 sequences.
+* `init_omit`: intervals of image numbers, inclusive, in which a TRE run must not start.
+* `aliases`: names of the sequence in other toolkits that differ in more than punctuation and case.
+"""
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from jaxtrack.data.boxfiles import annotated_rows, read_boxes
+from jaxtrack.data.image_folder import ImageFolder
+from jaxtrack.data.naming import match_name
+from jaxtrack.data.sequences import Benchmark, Sequence, SequenceInfo, check_init_box, title_of_part
+from jaxtrack.errors import UserError
+
+ALIASES = {"otb2015": "otb100", "tb100": "otb100", "cvpr13": "otb2013"}
+REFUSED = {
+    "otb50": "otb50 may mean OTB-2013 (51 targets in 50 videos) or TB-50 (the harder half of OTB-100): "
+    "say otb2013 or tb50"
+}
+_FETCH = "remove the folder and fetch it again with --download, or copy it again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One row of the table (see the module's docstring); image numbers are those of the file names."""
+
+    name: str
+    folder: str
+    annotation: str
+    first_image: int
+    last_image: int
+    first_tracked: int
+    digits: int
+    extension: str
+    spare_rows: int
+    lists: frozenset[str]
+    attributes: frozenset[str]
+    attributes_python_toolkit: frozenset[str]
+    init_omit: tuple[tuple[int, int], ...]
+    aliases: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that the annotation file must have."""
+        return self.last_image - self.first_image + 1
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that are tracked and scored."""
+        return self.last_image - self.first_tracked + 1
+
+    @property
+    def image_names(self) -> list[str]:
+        """File names of the images, one per row of the annotation."""
+        numbers = range(self.first_image, self.last_image + 1)
+        return [f"{number:0{self.digits}d}.{self.extension}" for number in numbers]
+
+
+@functools.cache
+def table() -> tuple[Entry, ...]:
+    """All sequences of OTB-100 in the benchmark's order."""
+    text = importlib.resources.files("jaxtrack.data").joinpath("otb_sequences.csv").read_text("utf-8")
+    return tuple(_entry(row) for row in csv.DictReader(text.splitlines()))
+
+
+def canonical_name(spelling: str) -> str:
+    """The benchmark's name for any toolkit's spelling of it; `UserError` with a suggestion if there is none.
+
+    >>> canonical_name("jogging_1"), canonical_name("Jogging.1"), canonical_name("Faceocc1")
+    ('Jogging-1', 'Jogging-1', 'FaceOcc1')
+    """
+    aliases = {alias: entry.name for entry in table() for alias in entry.aliases}
+    return match_name(spelling, [entry.name for entry in table()], what="sequence of OTB-100", aliases=aliases)
+
+
+def sequence_folders(entries: Iterable[Entry], data_dir: Path) -> dict[str, Path]:
+    """Folders of the sequences that are there: name of the sequence -> its folder.
+
+    A sequence lies in `data_dir` itself or in a folder of it whose name begins with OTB or TB. A folder with
+    images goes before one without, so that a tree of annotations alone does not hide the images beside it.
+    """
+    roots = search_roots(data_dir)
+    folders = {}
+    for entry in entries:
+        candidates = [root / entry.folder for root in roots]
+        with_images = [folder for folder in candidates if (folder / "img").is_dir()]
+        annotated = [folder for folder in candidates if (folder / entry.annotation).is_file()]
+        if with_images or annotated:
+            folders[entry.name] = (with_images + annotated)[0]
+    return folders
+
+
+def search_roots(data_dir: Path) -> list[Path]:
+    """The folders in which sequences are looked for, `data_dir` first; none if it does not exist."""
+    if not data_dir.is_dir():
+        return []
+    inside = (child for child in sorted(data_dir.iterdir()) if child.name.casefold().startswith(("otb", "tb")))
+    return [data_dir, *(child for child in inside if child.is_dir())]
+
+
+def load_sequence(entry: Entry, folder: Path) -> Sequence:
+    """Reads the annotation of a sequence and finds its images, which are decoded later, on demand.
+
+    Raises:
+      UserError: images are missing, the annotation is broken or shorter than the images, or the first box
+        is empty or outside the first image.
+    """
+    images = _image_paths(entry, folder)
+    boxes = read_boxes(folder / entry.annotation)
+    if len(boxes) < len(images):
+        raise UserError(
+            f"{entry.name}: {folder / entry.annotation} has {len(boxes)} rows for {len(images)} images "
+            f"({images[0].name} to {images[-1].name}): {_FETCH}"
+        )
+    tracked = slice(entry.first_tracked - entry.first_image, len(images))
+    frames, boxes = ImageFolder(entry.name, images[tracked]), boxes[tracked]
+    check_init_box(boxes[0], frames.size, f"{entry.name} ({folder / entry.annotation})")
+    return Sequence(entry.name, frames, boxes, annotated_rows(boxes), entry.attributes)
+
+
+def missing_files(entry: Entry, folder: Path) -> list[str]:
+    """Files of the sequence that `folder` lacks: its annotation, and images beyond those that may be missing."""
+    present = _file_names(folder / "img")
+    required = entry.image_names[: entry.rows - entry.spare_rows]
+    missing = [f"img/{name}" for name in required if name not in present]
+    return missing if (folder / entry.annotation).is_file() else [entry.annotation, *missing]
+
+
+@dataclasses.dataclass(frozen=True)
+class OtbList:
+    """One of the benchmark's lists of sequences; `benchmarks` loads, selects and lists it through this.
+
+    Attributes:
+      name: the list, as the column `lists` of the table has it.
+      title: as papers print it.
+    """
+
+    name: str
+    title: str
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Rows of the table that belong to the list, in the benchmark's order."""
+        return tuple(entry for entry in table() if self.name in entry.lists)
+
+    def canonical_name(self, spelling: str) -> str:
+        """The official name of a sequence of this list, or `UserError`."""
+        name = canonical_name(spelling)
+        if name not in {entry.name for entry in self.entries}:
+            raise UserError(f"{name} is a sequence of OTB-100 but not of {self.title}: leave it out")
+        return name
+
+    def __call__(self, data_dir: Path | None, only: Collection[str] | None = None) -> Benchmark:
+        """The sequences found below `data_dir`; all of `only` (official names) must be there if it is given."""
+        folders = {} if data_dir is None else sequence_folders(self.entries, data_dir)
+        if not folders:
+            raise UserError(_nothing_found(self.title, data_dir))
+        chosen = [entry for entry in self.entries if only is None or entry.name in only]
+        missing = tuple(entry.name for entry in chosen if entry.name not in folders)
+        if only is not None and missing:
+            raise UserError(
+                f"{', '.join(missing)} of {self.title} not found below {data_dir}: expected a folder "
+                f"{_entry_named(missing[0]).folder} with the images in img; fetch it with --download"
+            )
+        sequences = [load_sequence(entry, folders[entry.name]) for entry in chosen if entry.name in folders]
+        title = title_of_part(self.title, len(sequences), len(self.entries), selected=only is not None)
+        return Benchmark(self.name, title, sequences, missing)
+
+    def catalogue(self, data_dir: Path | None) -> list[SequenceInfo]:
+        """Every sequence of the list with what the table says of it, and what its files say if found."""
+        folders = {} if data_dir is None else sequence_folders(self.entries, data_dir)
+        return [_info(entry, folders.get(entry.name)) for entry in self.entries]
+
+    def count(self, data_dir: Path | None) -> tuple[int, int]:
+        """(number of sequences of the list below `data_dir`, number of all)."""
+        found = 0 if data_dir is None else len(sequence_folders(self.entries, data_dir))
+        return found, len(self.entries)
+
+
+BENCHMARKS = {
+    "otb2013": OtbList("otb2013", "OTB-2013"),
+    "tb50": OtbList("tb50", "TB-50"),
+    "otb100": OtbList("otb100", "OTB-100"),
+}
+
+
+def _image_paths(entry: Entry, folder: Path) -> list[Path]:
+    """Paths of the images `first_image` to `last_image`; spare rows may lack theirs."""
+    names, present = entry.image_names, _file_names(folder / "img")
+    if present.isdisjoint(names):
+        raise UserError(
+            f"{entry.name}: empty sequence, no image in {folder / 'img'} (expected {names[0]} to {names[-1]}): {_FETCH}"
+        )
+    while entry.rows - len(names) < entry.spare_rows and names[-1] not in present:
+        names.pop()
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise UserError(
+            f"{entry.name}: image {missing[0]} is missing in {folder / 'img'} "
+            f"({len(missing)} of the images {names[0]} to {names[-1]} are): {_FETCH}"
+        )
+    return [folder / "img" / name for name in names]
+
+
+def _file_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _info(entry: Entry, folder: Path | None) -> SequenceInfo:
+    info = SequenceInfo(entry.name, entry.frames, entry.attributes, found=folder is not None)
+    if folder is None:
+        return info
+    try:
+        sequence = load_sequence(entry, folder)
+    except UserError as error:
+        return dataclasses.replace(info, problem=str(error))
+    width, height = sequence.boxes[0, 2:].tolist()
+    return dataclasses.replace(info, frames=len(sequence), box_size=(width, height))
+
+
+def _nothing_found(title: str, data_dir: Path | None) -> str:
+    if data_dir is None:
+        looked = "no data folder was given"
+    elif not data_dir.is_dir():
+        looked = f"the data folder {data_dir} does not exist"
+    else:
+        looked = f"looked for its folders in {', '.join(str(root) for root in search_roots(data_dir))}"
+    return (
+        f"No sequence of {title} found: {looked}; give the folder by --data-dir or the environment variable "
+        "JAXTRACK_DATA, laid out as <folder>/otb/<Sequence>/img/0001.jpg … with groundtruth_rect.txt beside "
+        "img, or fetch the sequences into it with --download"
+    )
+
+
+def _entry_named(name: str) -> Entry:
+    return next(entry for entry in table() if entry.name == name)
+
+
+def _entry(row: dict[str, str]) -> Entry:
+    numbers = ("first_image", "last_image", "first_tracked", "digits", "spare_rows")
+    sets = ("lists", "attributes", "attributes_python_toolkit")
+    intervals = [interval.split("-") for interval in row["init_omit"].split()]
+    return Entry(
+        name=row["name"],
+        folder=row["folder"],
+        annotation=row["annotation"],
+        extension=row["extension"],
+        init_omit=tuple((int(first), int(last)) for first, last in intervals),
+        aliases=tuple(row["aliases"].split()),
+        **{column: int(row[column]) for column in numbers},  # pyright: ignore[reportArgumentType]
+        **{column: frozenset(row[column].split()) for column in sets},  # pyright: ignore[reportArgumentType]
+    )

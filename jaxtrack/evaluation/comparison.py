@@ -1,0 +1,237 @@
+"""What tables and plots show: the scores of several trackers on the sequences of one benchmark."""
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from jaxtrack.data.sequences import Benchmark
+from jaxtrack.evaluation import metrics
+from jaxtrack.evaluation.store import StoredRun
+
+# Full names of the attribute labels, as the OTB papers print them in the titles of their plots.
+ATTRIBUTES: Mapping[str, str] = {
+    "IV": "illumination variation",
+    "SV": "scale variation",
+    "OCC": "occlusion",
+    "DEF": "deformation",
+    "MB": "motion blur",
+    "FM": "fast motion",
+    "IPR": "in-plane rotation",
+    "OPR": "out-of-plane rotation",
+    "OV": "out of view",
+    "BC": "background clutter",
+    "LR": "low resolution",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """Mean and spread of one number over repeated runs (seeds).
+
+    Attributes:
+      mean: the mean; NaN if the number is not defined.
+      std: sample standard deviation (n - 1 in the denominator); None for a single run.
+      runs: how many runs.
+    """
+
+    mean: float
+    std: float | None
+    runs: int
+
+    def __str__(self) -> str:
+        if np.isnan(self.mean):
+            return "-"
+        return f"{self.mean:.3f}" if self.std is None else f"{self.mean:.3f} ± {self.std:.3f}"
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Mean and sample standard deviation of one number per run."""
+    values = [float(v) for v in values]
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(mean=float(np.mean(values)), std=std, runs=len(values))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrackerResult:
+    """One tracker, run once or with several seeds: one row of a table, one curve of a plot.
+
+    Attributes:
+      name: how tables and plots call it.
+      run_ids: where each run's numbers come from, e.g. the config hash; as many as `scores`.
+      scores: for each run the score of each sequence, by the sequence's name.
+      fps: median over the runs of the frames per second, by the sequence's name; empty if unknown.
+    """
+
+    name: str
+    run_ids: tuple[str, ...]
+    scores: tuple[Mapping[str, metrics.SequenceScore], ...]
+    fps: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.scores or len(self.scores) != len(self.run_ids):
+            raise ValueError(f"{self.name}: {len(self.scores)} runs with {len(self.run_ids)} run ids")
+
+    def covered(self, sequences: Iterable[str]) -> tuple[str, ...]:
+        """Those of `sequences` that every run has, in the given order."""
+        return tuple(name for name in sequences if all(name in run for run in self.scores))
+
+    def benchmark_scores(self, sequences: Iterable[str]) -> list[metrics.BenchmarkScore]:
+        """For each run the average over those of `sequences` that every run has; empty if there is none."""
+        covered = self.covered(sequences)
+        return [metrics.average(run[name] for name in covered) for run in self.scores] if covered else []
+
+    def headline(self, metric: str, sequences: Iterable[str]) -> Spread:
+        """Spread over the runs of the benchmark's mean of `metric` (a key of `metrics.METRICS`)."""
+        values = [metrics.METRICS[metric].of(score) for score in self.benchmark_scores(sequences)]
+        return spread(values) if values else Spread(mean=float("nan"), std=None, runs=len(self.scores))
+
+    def on_sequence(self, metric: str, sequence: str) -> Spread:
+        """Spread over the runs of `metric` on one sequence that every run has."""
+        return spread(metrics.METRICS[metric].of(run[sequence]) for run in self.scores)
+
+    def median_fps(self, sequences: Iterable[str]) -> float:
+        """Median over the sequences of the frames per second; NaN if unknown."""
+        known = [self.fps[name] for name in sequences if np.isfinite(self.fps.get(name, np.nan))]
+        return statistics.median(known) if known else float("nan")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """Trackers on the sequences of one benchmark, or of the part of it that is at hand.
+
+    Attributes:
+      benchmark: the benchmark's short name, e.g. `otb100`.
+      title: what headlines print; says so when the list is only a part of the benchmark.
+      sequences: the names of the list, in the benchmark's order.
+      attributes: the labels of each sequence, by its name.
+      trackers: the rows, in the caller's order.
+      protocol: e.g. `OPE`.
+    """
+
+    benchmark: str
+    title: str
+    sequences: tuple[str, ...]
+    attributes: Mapping[str, frozenset[str]]
+    trackers: tuple[TrackerResult, ...]
+    protocol: str = "OPE"
+
+    def labels(self) -> list[str]:
+        """The attribute labels that occur, in the papers' order, others after them alphabetically."""
+        found = set().union(*(self.attributes.get(name, frozenset()) for name in self.sequences))
+        return [x for x in ATTRIBUTES if x in found] + sorted(found - ATTRIBUTES.keys())
+
+    def with_attribute(self, label: str) -> "Comparison":
+        """The same trackers on the sequences that carry `label`."""
+        names = tuple(x for x in self.sequences if label in self.attributes.get(x, frozenset()))
+        title = f"{self.title}, {ATTRIBUTES.get(label, label)} ({len(names)})"
+        return dataclasses.replace(self, title=title, sequences=names)
+
+    def shared(self) -> tuple[str, ...]:
+        """The sequences that every tracker has: only on these are all rows comparable."""
+        names = self.sequences
+        for tracker in self.trackers:
+            names = tracker.covered(names)
+        return names
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How a tracker stands among others, sequence by sequence as the DeepTrack paper counts it.
+
+    Attributes:
+      first: on how many sequences no other tracker is better; ties count for each tracker.
+      far_behind: on how many sequences it stays below the given fraction of the best.
+      sequences: how many sequences were compared: those that every tracker has.
+    """
+
+    first: int
+    far_behind: int
+    sequences: int
+
+
+def standings(comparison: Comparison, metric: str = "auc", *, fraction: float = 0.8) -> dict[str, Standing]:
+    """First places and sequences below `fraction` of the best, for each tracker, by a metric's mean over its runs.
+
+    A sequence on which every tracker scores 0 (or whose metric is undefined) gives neither.
+    """
+    shared = comparison.shared()
+    # [trackers, sequences]
+    values = np.array([[t.on_sequence(metric, name).mean for name in shared] for t in comparison.trackers])
+    best = values.max(axis=0, initial=0.0)
+    first = (values == best) & (best > 0)
+    behind = values < fraction * best
+    return {
+        tracker.name: Standing(int(first[i].sum()), int(behind[i].sum()), len(shared))
+        for i, tracker in enumerate(comparison.trackers)
+    }
+
+
+def compare(
+    benchmark: Benchmark,
+    results: Iterable[TrackerResult],
+    *,
+    protocol: str = "OPE",
+) -> Comparison:
+    """Results on the sequences of `benchmark`, ready for tables and plots."""
+    return Comparison(
+        benchmark=benchmark.name,
+        title=benchmark.title,
+        sequences=tuple(s.name for s in benchmark.sequences),
+        attributes={s.name: s.attributes for s in benchmark.sequences},
+        trackers=tuple(results),
+        protocol=protocol,
+    )
+
+
+def from_runs(
+    benchmark: Benchmark,
+    runs: Iterable[StoredRun],
+    *,
+    invalid_error: float = metrics.OFFICIAL_INVALID_ERROR,
+) -> list[TrackerResult]:
+    """Scores of stored runs; runs that differ in nothing but the seed become one tracker's repeats.
+
+    A tracker stored under several configs gives several results, told apart by the first run's id in the name.
+
+    Args:
+      benchmark: the sequences to score; those that a run lacks are left out of its scores.
+      runs: stored runs; those on other benchmarks are passed over.
+      invalid_error: see `metrics.frame_scores`.
+    """
+    groups: dict[str, list[StoredRun]] = {}
+    for run in (run for run in runs if run.benchmark == benchmark.name):
+        groups.setdefault(run.group, []).append(run)
+    names = [group[0].tracker for group in groups.values()]
+    results = []
+    for group in groups.values():
+        group.sort(key=lambda run: run.seed)
+        name = group[0].tracker
+        results.append(
+            _tracker_result(
+                name if names.count(name) == 1 else f"{name} ({group[0].id})", group, benchmark, invalid_error
+            )
+        )
+    return results
+
+
+def _tracker_result(name: str, group: list[StoredRun], benchmark: Benchmark, invalid_error: float) -> TrackerResult:
+    scores: list[dict[str, metrics.SequenceScore]] = []
+    speeds: dict[str, list[float]] = {}
+    for run in group:
+        scores.append({})
+        for sequence in benchmark.sequences:
+            if not run.done(sequence.name, len(sequence)):
+                continue
+            result = run.read(sequence.name)
+            scores[-1][sequence.name] = metrics.score(
+                result.boxes, sequence.boxes, sequence.valid, invalid_error=invalid_error
+            )
+            speeds.setdefault(sequence.name, []).append(metrics.frames_per_second(result.seconds))
+    return TrackerResult(
+        name=name,
+        run_ids=tuple(run.id for run in group),
+        scores=tuple(scores),
+        fps={sequence: statistics.median(values) for sequence, values in speeds.items()},
+    )

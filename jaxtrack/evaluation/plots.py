@@ -1,0 +1,250 @@
+"""Success and precision plots in the style of the OTB papers, and traces of a tracker's diagnostics over a clip.
+
+Figures are drawn on their own Agg canvas: no window, no pyplot, and the user's matplotlib settings neither matter nor
+change. The same numbers give the same file, byte for byte, with one version of matplotlib.
+"""
+
+import contextlib
+import io
+import os
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jaxtrack.errors import UserError
+from jaxtrack.evaluation import metrics
+from jaxtrack.evaluation.comparison import Comparison, TrackerResult
+
+# Okabe and Ito's colours that are told apart with colour-blind eyes, less yellow (too pale on white), plus three
+# that differ from them in lightness. Lines of similar lightness have different styles, so that print in grey works.
+_COLOURS = (
+    "#D55E00",
+    "#0072B2",
+    "#009E73",
+    "#000000",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#332288",
+    "#8C5A2B",
+    "#7F7F7F",
+)
+_LINES = ("-", (0, (6, 2)), (0, (6, 2, 1.5, 2)), (0, (1.5, 1.5)))
+_LINE_OF_COLOUR = (0, 1, 2, 3, 0, 1, 2, 0, 3, 1)
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.titlesize": 12,
+    "font.size": 11,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 9,
+    "legend.framealpha": 0.85,
+    "legend.handlelength": 3.2,
+    "legend.labelspacing": 0.35,
+    "svg.hashsalt": "jaxtrack",
+}
+_LEGEND_INSIDE = 10  # with more entries the legend would cover the curves
+_TITLE_WIDTH = 62
+
+
+def success_plot(comparison: Comparison) -> Figure:
+    """Fraction of frames above each overlap threshold; the legend is sorted by AUC."""
+    return _curves_plot(
+        comparison,
+        name="Success",
+        metric="auc",
+        thresholds=metrics.SUCCESS_THRESHOLDS,
+        curve=lambda score: score.success,
+        xlabel="Overlap threshold",
+        legend_corner="lower left",
+    )
+
+
+def precision_plot(comparison: Comparison) -> Figure:
+    """Fraction of frames within each distance of the true centre; the legend is sorted by the value at 20 pixels."""
+    return _curves_plot(
+        comparison,
+        name="Precision",
+        metric="precision_20",
+        thresholds=metrics.PRECISION_THRESHOLDS_PX,
+        curve=lambda score: score.precision,
+        xlabel="Centre error threshold (pixels)",
+        legend_corner="lower right",
+    )
+
+
+def plot_trace(
+    traces: Mapping[str, np.ndarray],
+    *,
+    title: str = "",
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
+    """Diagnostics of one clip over its frames, one panel each, one below the other (as Fig. 4 of the DeepTrack paper).
+
+    Args:
+      traces: label of a panel -> numbers `[N]`, or `[N, K]` for K lines in it; NaN leaves a gap.
+      title: above the panels.
+      levels: label of a panel -> a value to be marked in it by a dashed line, e.g. a threshold.
+
+    Returns:
+      The figure; the x axis counts frames from 0.
+    """
+    if not traces:
+        raise ValueError("nothing to plot")
+    levels = levels or {}
+    with _style():
+        figure = _figure(width=8.0, height=0.8 + 1.7 * len(traces))
+        rows = figure.subplots(len(traces), 1, sharex=True, squeeze=False)[:, 0]
+        for i, (axes, (label, values)) in enumerate(zip(rows, traces.items(), strict=True)):
+            values = np.asarray(values, np.float64)
+            if values.ndim not in (1, 2):
+                raise ValueError(f"{label}: expected [N] or [N, K], got {list(values.shape)}")
+            lines = values[:, None] if values.ndim == 1 else values  # [N, K]
+            for k in range(lines.shape[1]):
+                colour = _COLOURS[(i if values.ndim == 1 else k) % len(_COLOURS)]
+                axes.plot(lines[:, k], color=colour, linewidth=1.2, solid_joinstyle="round")
+            if label in levels:
+                axes.axhline(levels[label], color="#555555", linewidth=1.0, linestyle=(0, (4, 3)))
+            axes.set_ylabel(label)
+            axes.margins(x=0)
+        rows[-1].set_xlabel("frame")
+        figure.align_ylabels(list(rows))
+        if title:
+            rows[0].set_title(textwrap.fill(title, 80, break_on_hyphens=False))
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Writes the figure as `<stem>.png` and `<stem>.svg`, each whole or not at all; returns the two paths."""
+    stem = Path(stem)
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
+            drawn = io.BytesIO()
+            with _style():
+                figure.savefig(drawn, format=path.suffix[1:], dpi=150, metadata=metadata)
+            _write_atomically(path, drawn.getvalue())
+    except OSError as error:
+        raise UserError(f"cannot write plots to {stem.parent}: {error.strerror or error}") from error
+    return paths
+
+
+def write_plots(comparison: Comparison, folder: Path, *, attributes: bool = False) -> list[Path]:
+    """Writes the success and the precision plot, on request one pair per attribute too; returns the paths.
+
+    Files are `success.png`, `success.svg`, `precision.png`, ..., `attributes/OCC_success.png`, ...
+    """
+    folder = Path(folder)
+    paths = save(success_plot(comparison), folder / "success")
+    paths += save(precision_plot(comparison), folder / "precision")
+    for label in comparison.labels() if attributes else ():
+        part = comparison.with_attribute(label)
+        paths += save(success_plot(part), folder / "attributes" / f"{label}_success")
+        paths += save(precision_plot(part), folder / "attributes" / f"{label}_precision")
+    return paths
+
+
+def _curves_plot(
+    comparison: Comparison,
+    *,
+    name: str,
+    metric: str,
+    thresholds: np.ndarray,
+    curve: Callable[[metrics.Score], np.ndarray],
+    xlabel: str,
+    legend_corner: Literal["lower left", "lower right"],
+) -> Figure:
+    shown = [
+        (tracker, colour_index)
+        for colour_index, tracker in enumerate(comparison.trackers)  # the same colour in every plot
+        if tracker.covered(comparison.sequences)
+    ]
+    shown.sort(key=lambda item: -item[0].headline(metric, comparison.sequences).mean)
+    outside = len(shown) > _LEGEND_INSIDE
+    with _style():
+        figure = _figure(width=9.2 if outside else 6.4, height=5.2)
+        axes = figure.subplots()
+        for rank, (tracker, index) in enumerate(shown):
+            curves = np.stack([curve(score) for score in tracker.benchmark_scores(comparison.sequences)])
+            label = _legend_entry(comparison, tracker, metric)
+            _draw(axes, thresholds, curves, label, index, above=len(shown) - rank)
+        _dress(axes, thresholds, xlabel, f"{name} rate" if name == "Success" else name)
+        title = f"{name} plots of {comparison.protocol} - {comparison.title}"
+        axes.set_title(textwrap.fill(title, _TITLE_WIDTH, break_on_hyphens=False))
+        if outside:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+        elif shown:
+            axes.legend(loc=legend_corner)
+    return figure
+
+
+def _draw(axes: Axes, thresholds: np.ndarray, curves: np.ndarray, label: str, index: int, *, above: int) -> None:
+    """The mean of `curves` `[runs, thresholds]` with a band of one standard deviation if there are several."""
+    colour = _COLOURS[index % len(_COLOURS)]
+    mean = curves.mean(axis=0)
+    axes.plot(
+        thresholds,
+        mean,
+        color=colour,
+        linestyle=_line(index),
+        linewidth=2.0,
+        label=label,
+        zorder=2 + above,
+    )
+    if len(curves) > 1:
+        std = curves.std(axis=0, ddof=1)
+        axes.fill_between(thresholds, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0, zorder=2)
+
+
+def _line(index: int) -> str | tuple[int, tuple[float, ...]]:
+    # From the eleventh curve on colours come again, with the next line style.
+    turn, colour = divmod(index, len(_COLOURS))
+    return _LINES[(_LINE_OF_COLOUR[colour] + turn) % len(_LINES)]
+
+
+def _dress(axes: Axes, thresholds: np.ndarray, xlabel: str, ylabel: str) -> None:
+    axes.set_xlim(0, thresholds[-1])
+    axes.set_ylim(0, 1)
+    axes.set_xticks(np.linspace(0, thresholds[-1], 11))
+    axes.set_yticks(np.linspace(0, 1, 11))
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+
+
+def _legend_entry(comparison: Comparison, tracker: TrackerResult, metric: str) -> str:
+    covered, total = len(tracker.covered(comparison.sequences)), len(comparison.sequences)
+    part = "" if covered == total else f" on {covered}/{total} sequences"
+    # Matplotlib hides labels that begin with an underscore and reads $...$ as mathematics.
+    name = tracker.name.lstrip("_").replace("$", r"\$")
+    return f"{name} [{tracker.headline(metric, comparison.sequences)}]{part}"
+
+
+def _figure(*, width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    """Matplotlib's defaults and ours; the user's settings are back afterwards."""
+    with matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

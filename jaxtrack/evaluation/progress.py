@@ -1,0 +1,176 @@
+"""How far a long run has come: a bar on a terminal, a line now and then in a log file."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_LINE_EVERY_SECONDS = 20.0
+
+
+class Reporter:
+    """Hears what a run does; this one says nothing.
+
+    The runner calls `begin` once, then `sequence`, `frames` (several times) and `finished` for every sequence that is
+    to be run, and `note` at any time.
+    """
+
+    def begin(self, frames: int) -> None:
+        """`frames` are to be tracked, those of finished sequences not counted."""
+
+    def sequence(self, run: str, name: str, frames: int) -> None:
+        """The run called `run` begins the sequence `name` of `frames` frames."""
+
+    def frames(self, done: int) -> None:
+        """`done` frames of the current sequence are tracked."""
+
+    def finished(self) -> None:
+        """The current sequence is stored."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+
+class _Counting(Reporter):
+    """Keeps count, for reporters that show it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._total = self._before = self._done = self._length = 0
+        self._started = self._sequence_started = clock()
+        self._first_report: tuple[int, float] | None = None
+        self._what = ""
+
+    def begin(self, frames: int) -> None:
+        self._total, self._started = frames, self._clock()
+
+    def sequence(self, run: str, name: str, frames: int) -> None:
+        self._what, self._length, self._done = f"{run}: {name}", frames, 0
+        self._sequence_started, self._first_report = self._clock(), None
+
+    def frames(self, done: int) -> None:
+        self._done = done
+        if self._first_report is None:
+            self._first_report = (done, self._clock())
+
+    def finished(self) -> None:
+        self._before += self._length
+        self._done = self._length = 0
+
+    @property
+    def overall(self) -> int:
+        """Frames tracked since the beginning."""
+        return self._before + self._done
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the current sequence, decoding included, starting and compiling not."""
+        done, since = self._first_report or (0, self._sequence_started)
+        if self._done == done:  # a single report: better a number with the start than none
+            done, since = 0, self._sequence_started
+        seconds = self._clock() - since
+        return (self._done - done) / seconds if seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the rest will take at the mean speed since the beginning; None before the first frame."""
+        if not self.overall:
+            return None
+        return (self._clock() - self._started) * (self._total - self.overall) / self.overall
+
+
+class LogLines(_Counting):
+    """A line when a sequence begins or goes on, at most one in `every` seconds, and one at the very end."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        every: float = _LINE_EVERY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        super().__init__(clock)
+        self._write, self._every = write, every
+        self._last = clock()
+
+    def begin(self, frames: int) -> None:
+        """Starts the clock of the lines, too."""
+        super().begin(frames)
+        self._last = self._clock()
+
+    def frames(self, done: int) -> None:
+        """Writes a line if the last one is long ago or if this was the last frame of all."""
+        super().frames(done)
+        complete = self.overall == self._total
+        if complete or self._clock() - self._last >= self._every:
+            self._last = self._clock()
+            left = "" if complete else f", ETA {_duration(self.seconds_left)}"
+            self._write(
+                f"{self._what} {self._done}/{self._length} frames, {self.fps:.1f} fps; "
+                f"{self.overall}/{self._total} frames in all{left}"
+            )
+
+    def note(self, text: str) -> None:
+        """Writes the text as a line."""
+        self._write(text)
+
+
+class Bar(_Counting):
+    """A progress bar with the current sequence, its speed and the time that is left."""
+
+    def __init__(self, progress: Progress):
+        super().__init__()
+        self._progress = progress
+        self._task = progress.add_task("starting", total=None, fps="", eta="")
+
+    def begin(self, frames: int) -> None:
+        """Gives the bar its length."""
+        super().begin(frames)
+        self._progress.update(self._task, total=frames)
+
+    def sequence(self, run: str, name: str, frames: int) -> None:
+        """Names the sequence before the bar."""
+        super().sequence(run, name, frames)
+        self._progress.update(self._task, description=self._what, fps="")
+
+    def frames(self, done: int) -> None:
+        """Moves the bar."""
+        super().frames(done)
+        self._progress.update(self._task, completed=self.overall, fps=f"{self.fps:.1f} fps")
+
+    def note(self, text: str) -> None:
+        """Prints the text above the bar."""
+        self._progress.console.print(text, markup=False, highlight=False)
+
+
+@contextmanager
+def reporter(console: Console, *, quiet: bool = False) -> Iterator[Reporter]:
+    """The reporter that suits `console`: a bar if it is a terminal, else lines; none if `quiet`."""
+    if quiet:
+        yield Reporter()
+    elif not console.is_terminal:
+        yield LogLines(lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+    else:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[fps]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True, speed_estimate_period=120) as progress:
+            yield Bar(progress)
+
+
+def _duration(seconds: float | None) -> str:
+    """Hours, minutes and seconds.
+
+    >>> _duration(3723.4), _duration(None)
+    ('1:02:03', '-:--:--')
+    """
+    if seconds is None:
+        return "-:--:--"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,358 @@
+"""Results on disk: boxes, times and diagnostics of every sequence, beside a record of what they came from.
+
+    results/<tracker>/<run id>/<benchmark>/run.json
+                                           <sequence>.txt              x,y,w,h per frame, 1-based
+                                           <sequence>.times.txt        seconds per frame
+                                           <sequence>.diagnostics.npz  optional: named arrays, a row per frame
+
+The run id is a hash of everything that determines the boxes: tracker, resolved config, seed, weights, batch width.
+Package versions, devices and dates do not belong to it; `run.json` records them, and a run that is resumed in another
+environment keeps a list of all. A sequence is finished when its box file is there: that file is written last, and no
+file ever appears half-written, so a run that was killed at any moment continues with the first unfinished sequence.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import time
+import urllib.parse
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxtrack.data.boxfiles import read_boxes, write_boxes, write_text_atomically
+from jaxtrack.errors import UserError
+from jaxtrack.evaluation import provenance
+
+_FORMAT = 1
+# Writing a file takes milliseconds: a temporary file older than this belongs to a process that was killed.
+_STALE_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What is to be run, before it is.
+
+    Attributes:
+      tracker: the tracker's name.
+      config: its resolved config: a (nested) dataclass, or JSON values.
+      seed: the seed of the run.
+      weights_sha256: hexadecimal sha256 of the weights, None for a tracker without any.
+      batch_width: how many videos share one program; 1 for one at a time.
+      repeat: index of the run among the repeats of an experiment; recorded, but not part of the identity.
+      extra: further JSON values worth recording, not part of the identity.
+    """
+
+    tracker: str
+    config: Any
+    seed: int
+    weights_sha256: str | None = None
+    batch_width: int = 1
+    repeat: int = 0
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the boxes, as JSON values."""
+        return {
+            "tracker": self.tracker,
+            "config": provenance.to_json(self.config),
+            "seed": int(self.seed),
+            "weights_sha256": self.weights_sha256,
+            "batch_width": int(self.batch_width),
+        }
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits that name the run."""
+        return provenance.short_hash(self.identity())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SequenceResult:
+    """What is stored of one sequence.
+
+    Attributes:
+      boxes: `float64 [N, 4]`, (x, y, w, h), 0-based pixels, as rounded to four decimals in the file.
+      seconds: `float64 [N]`, wall time of each frame, the first being the initialisation; NaN if unknown.
+      diagnostics: named arrays `[N, ...]`; empty if none were stored.
+    """
+
+    boxes: np.ndarray
+    seconds: np.ndarray
+    diagnostics: Mapping[str, np.ndarray]
+
+
+class StoredRun:
+    """A stored run, for reading.
+
+    Attributes:
+      directory: the folder of the run's files for one benchmark.
+      info: the content of its `run.json`.
+    """
+
+    def __init__(self, directory: Path, info: dict[str, Any]):
+        self.directory = directory
+        self.info = info
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits that name the run."""
+        return self.info["id"]
+
+    @property
+    def benchmark(self) -> str:
+        """The benchmark's short name."""
+        return self.info["benchmark"]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What determines the boxes; see `Run.identity`."""
+        return self.info["identity"]
+
+    @property
+    def tracker(self) -> str:
+        """The tracker's name."""
+        return self.identity["tracker"]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self.identity["seed"]
+
+    @property
+    def group(self) -> str:
+        """Equal for runs that differ in nothing but the seed."""
+        return provenance.short_hash({**self.identity, "seed": None})
+
+    def sequences(self) -> list[str]:
+        """The names of the sequences that have a box file, sorted."""
+        files = (path.name for path in self.directory.glob("*.txt") if not path.name.startswith("."))
+        stems = (name.removesuffix(".txt") for name in files if not name.endswith(".times.txt"))
+        return sorted(urllib.parse.unquote(stem) for stem in stems)
+
+    def done(self, sequence: str, frames: int) -> bool:
+        """Whether the sequence is finished: its box file can be read and has `frames` rows."""
+        path = self._path(sequence, ".txt")
+        try:
+            return path.is_file() and len(read_boxes(path)) == frames
+        except UserError:
+            return False
+
+    def read(self, sequence: str) -> SequenceResult:
+        """The stored boxes, times and diagnostics of a finished sequence.
+
+        Raises:
+          UserError: the box file is missing or damaged.
+        """
+        boxes = read_boxes(self._path(sequence, ".txt"))
+        return SequenceResult(boxes, self._read_seconds(sequence, len(boxes)), self._read_diagnostics(sequence))
+
+    def _read_seconds(self, sequence: str, frames: int) -> np.ndarray:
+        # Times are a measurement beside the result: without them (deleted, foreign) the boxes are still good.
+        try:
+            text = self._path(sequence, ".times.txt").read_text(encoding="utf-8")
+            seconds = np.array([float(x) for x in text.split()], np.float64)
+        except (OSError, ValueError):
+            return np.full(frames, np.nan)
+        return seconds if len(seconds) == frames else np.full(frames, np.nan)
+
+    def _read_diagnostics(self, sequence: str) -> dict[str, np.ndarray]:
+        path = self._path(sequence, ".diagnostics.npz")
+        if not path.exists():
+            return {}
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        # A file that is no zip archive, one that is cut off, and an array in the place of an archive.
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, TypeError) as error:
+            raise UserError(f"cannot read the diagnostics in {path}: {error}") from error
+
+    def _path(self, sequence: str, suffix: str) -> Path:
+        return self.directory / f"{_file_stem(sequence)}{suffix}"
+
+
+class RunStore(StoredRun):
+    """A stored run that is being added to; made by `open_run`."""
+
+    def __init__(self, directory: Path, info: dict[str, Any], environment: dict[str, Any]):
+        super().__init__(directory, info)
+        self._environment = environment
+
+    def write(
+        self,
+        sequence: str,
+        boxes: np.ndarray,
+        seconds: np.ndarray,
+        diagnostics: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Stores a sequence; it counts as done when this returns, and not before.
+
+        Args:
+          sequence: its name.
+          boxes: `[N, 4]`, (x, y, w, h), 0-based pixels, finite.
+          seconds: `[N]`, wall time of each frame.
+          diagnostics: named numeric arrays `[N, ...]`.
+        """
+        boxes, seconds = np.asarray(boxes, np.float64), np.asarray(seconds, np.float64)
+        if seconds.shape != (len(boxes),):
+            raise ValueError(f"{sequence}: {len(boxes)} boxes but times of shape {list(seconds.shape)}")
+        self._record_environment()
+        write_text_atomically(self._path(sequence, ".times.txt"), "".join(f"{s:.6f}\n" for s in seconds))
+        if diagnostics:
+            _write_arrays(self._path(sequence, ".diagnostics.npz"), diagnostics, len(boxes))
+        write_boxes(self._path(sequence, ".txt"), boxes)
+
+    def _record_environment(self) -> None:
+        info = _read_info(self.directory)  # again: another process may have added its environment meanwhile
+        known = [{k: v for k, v in e.items() if k != "since"} for e in info["environments"]]
+        if self._environment in known:
+            return
+        if known:
+            _log.warning(
+                "the stored results in %s were computed in another environment: %s",
+                self.directory,
+                provenance.differences(known[-1], self._environment),
+            )
+        info["environments"].append({"since": provenance.now(), **self._environment})
+        _write_info(self.directory, info)
+        self.info = info
+
+
+def open_run(
+    results_dir: Path,
+    benchmark: str,
+    run: Run,
+    *,
+    environment: dict[str, Any] | None = None,
+) -> RunStore:
+    """Opens the folder of a run, new or to be resumed, and makes sure that it can be written.
+
+    Args:
+      results_dir: the folder of all results; created if needed.
+      benchmark: the benchmark's short name.
+      run: what is to be run.
+      environment: where it runs; found out by default.
+
+    Raises:
+      UserError: the folder cannot be written, or holds results of something else.
+    """
+    identity = json.loads(provenance.canonical(run.identity()))
+    directory = Path(results_dir) / _file_stem(run.tracker) / run.id / _file_stem(benchmark)
+    _make_writable(directory)
+    _remove_stale(directory)
+    store = RunStore(directory, {}, environment if environment is not None else provenance.environment())
+    if (directory / "run.json").exists():
+        store.info = _read_info(directory)
+        if store.info["identity"] != identity or store.benchmark != benchmark:
+            difference = provenance.differences(store.info["identity"], identity) or f"benchmark {store.benchmark}"
+            raise UserError(
+                f"the results in {directory} belong to another run ({difference}): move that folder away "
+                "or choose another results folder"
+            )
+        return store
+    if store.sequences():
+        raise UserError(
+            f"{directory} holds results but no run.json that says what they came from: move that folder away "
+            "or choose another results folder"
+        )
+    store.info = {
+        "format": _FORMAT,
+        "id": run.id,
+        "benchmark": benchmark,
+        "identity": identity,
+        "repeat": run.repeat,
+        "extra": provenance.to_json(run.extra, "extra"),
+        "created": provenance.now(),
+        "environments": [],
+    }
+    _write_info(directory, store.info)
+    return store
+
+
+def list_runs(results_dir: Path, benchmark: str | None = None) -> list[StoredRun]:
+    """All runs stored under `results_dir` (on one benchmark), sorted by tracker, config and seed.
+
+    Folders whose `run.json` cannot be understood are left out with a warning.
+    """
+    runs = []
+    for path in sorted(Path(results_dir).glob("*/*/*/run.json")):
+        try:
+            runs.append(StoredRun(path.parent, _read_info(path.parent)))
+        except UserError as error:
+            _log.warning("%s", error)
+    chosen = [run for run in runs if benchmark is None or run.benchmark == benchmark]
+    return sorted(chosen, key=lambda run: (run.tracker, run.group, run.seed, run.benchmark))
+
+
+def _file_stem(name: str) -> str:
+    """A file name without path separators or other traps, different for different names."""
+    if not name:
+        raise ValueError("an empty name cannot name a file")
+    stem = urllib.parse.quote(name, safe=" ()+,=@")
+    if stem.startswith("."):
+        stem = "%2E" + stem[1:]
+    if stem.endswith((".times", ".diagnostics")):  # else the boxes of `a.times` would be the times of `a`
+        stem = "%2E".join(stem.rsplit(".", 1))
+    return stem
+
+
+def _make_writable(directory: Path) -> None:
+    probe = directory / f".probe.{os.getpid()}.tmp"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.write_text("probe", encoding="utf-8")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write results to {directory}: {reason}; choose another results folder") from error
+
+
+def _remove_stale(directory: Path) -> None:
+    for path in directory.glob(".*.tmp"):
+        with contextlib.suppress(OSError):  # somebody else may have removed it
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], frames: int) -> None:
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if array.ndim == 0 or len(array) != frames or array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"diagnostic {name!r} must be numbers [{frames}, ...], got {array.dtype} {list(array.shape)}"
+            )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_info(directory: Path) -> dict[str, Any]:
+    path = directory / "run.json"
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        identity = info["identity"]
+        complete = {"id", "benchmark", "environments"} <= info.keys() and {"tracker", "seed"} <= identity.keys()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        complete = False
+        info = {}
+    if not complete or info.get("format") != _FORMAT:
+        raise UserError(f"{path} is damaged or of another version of jaxtrack: move its folder away")
+    return info
+
+
+def _write_info(directory: Path, info: dict[str, Any]) -> None:
+    text = json.dumps(info, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text_atomically(directory / "run.json", text + "\n")

@@ -1,0 +1,237 @@
+"""Frames on a canvas, crop-and-resize, colour spaces and local image cues, all in JAX.
+
+Pixel centres lie at half-integers: pixel (row i, column j) covers [j, j+1) x [i, i+1). A crop of the box
+(x, y, w, h) to [H, W] samples at x + (j + 0.5) w / W, y + (i + 0.5) h / H, as `cv2.resize` does inside a crop.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrack.errors import UserError
+
+# (height, width): four programs serve every video. They hold OTB's small videos, SD, HD / full HD and portrait
+# HD, and everything up to 4K in either orientation.
+CANVASES = ((360, 480), (640, 800), (1280, 1920), (3840, 3840))
+
+
+class Frame(NamedTuple):
+    """One image on a canvas that is padded at the bottom and at the right.
+
+    Attributes:
+      pixels: `uint8 [..., H, W, 3]` RGB, zero beyond the true size.
+      size: `int32 [..., 2]`, the true (height, width); whatever lies beyond is outside the image.
+      grey: `bool [...]`, whether the three channels are equal in the whole image.
+    """
+
+    pixels: jax.Array
+    size: jax.Array
+    grey: jax.Array
+
+
+def canvas_size(height: int, width: int) -> tuple[int, int]:
+    """The smallest canvas (height, width) that holds an image; `UserError` above the largest."""
+    for canvas in CANVASES:
+        if height <= canvas[0] and width <= canvas[1]:
+            return canvas
+    raise UserError(
+        f"the image has {width} x {height} pixels; at most {CANVASES[-1][1]} x {CANVASES[-1][0]} are supported: "
+        "shrink the video first"
+    )
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """Checks an image and makes it `uint8 [H, W, 3]`: grey images are replicated, alpha is dropped."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
+        raise UserError(f"an image must be uint8 [H, W] or [H, W, 3], got {image.dtype} {list(image.shape)}")
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.shape[-1] not in (1, 3, 4):
+        raise UserError(f"an image must have 1, 3 or 4 channels, got {image.shape[-1]}")
+    return np.broadcast_to(image, (*image.shape[:2], 3)) if image.shape[-1] == 1 else image[..., :3]
+
+
+def is_grey(image: np.ndarray) -> bool:
+    """Whether the channels of `uint8 [H, W, 3]` are equal everywhere (grey JPEGs decode to equal channels)."""
+    # A sparse look first: nearly every colour image is told apart by a few hundred pixels.
+    for view in (image[::16, ::16], image):
+        if (view[..., 0] != view[..., 1]).any() or (view[..., 1] != view[..., 2]).any():
+            return False
+    return True
+
+
+def place(image: np.ndarray, canvas: np.ndarray) -> Frame:
+    """Writes an RGB image `uint8 [h, w, 3]` into `canvas` (`uint8 [H, W, 3]`, zeroed here where unused)."""
+    height, width = image.shape[:2]
+    canvas[:height, :width] = image
+    canvas[height:] = 0
+    canvas[:height, width:] = 0
+    return Frame(canvas, np.asarray([height, width], np.int32), np.asarray(is_grey(image)))  # type: ignore[arg-type]
+
+
+def make_frame(image: np.ndarray) -> Frame:
+    """A frame from `uint8 [H, W, 3]` RGB (or [H, W] grey), on the smallest canvas that holds it."""
+    image = as_rgb(image)
+    return place(image, np.empty((*canvas_size(*image.shape[:2]), 3), np.uint8))
+
+
+def _taps(start: jax.Array, length: jax.Array, out: int, limit: jax.Array):
+    """Bilinear taps along one axis: indices `int32 [out]` of the lower and upper pixel, weight of the upper."""
+    step = length / out
+    position = start + (jnp.arange(out, dtype=jnp.float32) + 0.5) * step - 0.5
+    low = jnp.floor(position)
+    weight = position - low
+    low = low.astype(jnp.int32)
+    return low, low + 1, weight, limit.astype(jnp.int32)
+
+
+def crop(
+    pixels: jax.Array,
+    size: jax.Array,
+    box: jax.Array,
+    out: tuple[int, int],
+    fill: jax.Array | None = None,
+) -> jax.Array:
+    """Crops a box out of an image and resizes it bilinearly.
+
+    Args:
+      pixels: `[H, W, C]`, uint8 or float32, on a canvas.
+      size: `int32 [2]`, true (height, width); pixels beyond it are never read.
+      box: `float32 [4]`, (x, y, w, h) in pixels, wherever it lies.
+      out: (height, width) of the crop.
+      fill: `float32 [C]`, the colour outside the image; None replicates the border.
+
+    Returns:
+      `float32 [out[0], out[1], C]`.
+    """
+    top, bottom, weight_y, height = _taps(box[1], box[3], out[0], size[0])
+    left, right, weight_x, width = _taps(box[0], box[2], out[1], size[1])
+
+    def tap(rows: jax.Array, columns: jax.Array) -> jax.Array:
+        inside_rows = jnp.clip(rows, 0, height - 1)
+        inside_columns = jnp.clip(columns, 0, width - 1)
+        values = pixels[inside_rows[:, None], inside_columns[None, :]].astype(jnp.float32)  # [h, w, C]
+        if fill is None:
+            return values
+        outside = (rows != inside_rows)[:, None] | (columns != inside_columns)[None, :]
+        return jnp.where(outside[..., None], fill[None, None, :], values)
+
+    def blend(a: jax.Array, b: jax.Array, weight: jax.Array) -> jax.Array:
+        return a + weight * (b - a)
+
+    weight_x, weight_y = weight_x[None, :, None], weight_y[:, None, None]
+    upper = blend(tap(top, left), tap(top, right), weight_x)
+    lower = blend(tap(bottom, left), tap(bottom, right), weight_x)
+    return blend(upper, lower, weight_y)
+
+
+def crop_area(
+    pixels: jax.Array, size: jax.Array, box: jax.Array, out: tuple[int, int], max_samples: int = 8
+) -> jax.Array:
+    """`crop` with a replicated border that antialiases: where it shrinks more than twice, samples are averaged.
+
+    Each output pixel is the mean of n x n bilinear samples spread evenly over its cell, with n = ceil(shrink / 2)
+    at most `max_samples`. The number is traced: small targets, which are the rule, cost a single sample.
+
+    Args:
+      pixels: `[H, W, C]`, uint8 or float32, on a canvas.
+      size: `int32 [2]`, true (height, width).
+      box: `float32 [4]`, (x, y, w, h) in pixels.
+      out: (height, width) of the crop.
+      max_samples: the largest n.
+
+    Returns:
+      `float32 [out[0], out[1], C]`.
+    """
+    shrink = jnp.maximum(box[2] / out[1], box[3] / out[0])
+    samples = jnp.clip(jnp.ceil(shrink / 2).astype(jnp.int32), 1, max_samples)
+    cell = jnp.stack([box[2] / out[1], box[3] / out[0]])
+
+    def add(k: jax.Array, total: jax.Array) -> jax.Array:
+        column_row = jnp.stack([k % samples, k // samples]).astype(jnp.float32)
+        shift = cell * ((column_row + 0.5) / samples.astype(jnp.float32) - 0.5)
+        part = crop(pixels, size, jnp.concatenate([box[:2] + shift, box[2:]]), out)
+        # Under vmap the loop lasts as long as the largest target's; lanes that are done must not count further.
+        return total + jnp.where(k < samples * samples, part, 0)
+
+    total = jax.lax.fori_loop(0, samples * samples, add, jnp.zeros((*out, pixels.shape[-1]), jnp.float32))
+    return total / (samples * samples).astype(jnp.float32)
+
+
+def grey_from_rgb(rgb: jax.Array) -> jax.Array:
+    """Luma of ITU-R BT.601; `float32 [..., 3]` in [0, 255] to `[...]` in [0, 255]."""
+    weights = jnp.asarray([0.299, 0.587, 0.114], jnp.float32)
+    return rgb @ weights
+
+
+def hue_from_rgb(rgb: jax.Array) -> jax.Array:
+    """The H channel of HSV in [0, 1), 0 for grey; `float32 [..., 3]` to `[...]`."""
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    value = jnp.max(rgb, axis=-1)
+    chroma = value - jnp.min(rgb, axis=-1)
+    safe = jnp.where(chroma > 0, chroma, 1.0)
+    sixths = jnp.where(
+        value == red,
+        (green - blue) / safe,
+        jnp.where(value == green, 2.0 + (blue - red) / safe, 4.0 + (red - green) / safe),
+    )
+    return jnp.where(chroma > 0, (sixths / 6.0) % 1.0, 0.0)
+
+
+def value_from_rgb(rgb: jax.Array) -> jax.Array:
+    """The V channel of HSV in [0, 1]; `float32 [..., 3]` in [0, 255] to `[...]`."""
+    return jnp.max(rgb, axis=-1) / 255.0
+
+
+def gradient_magnitude(grey: jax.Array) -> jax.Array:
+    """Magnitude of the Sobel gradient divided by 8, border replicated; `[H, W]` to `[H, W]`, units per pixel."""
+    padded = jnp.pad(grey, 1, mode="edge")
+    smooth_y = padded[:-2] + 2.0 * padded[1:-1] + padded[2:]  # [H, W + 2]
+    smooth_x = padded[:, :-2] + 2.0 * padded[:, 1:-1] + padded[:, 2:]  # [H + 2, W]
+    dx = (smooth_y[:, 2:] - smooth_y[:, :-2]) / 8.0
+    dy = (smooth_x[2:] - smooth_x[:-2]) / 8.0
+    return jnp.sqrt(dx * dx + dy * dy)
+
+
+def gaussian_blur(image: jax.Array, sigma_y: jax.Array, sigma_x: jax.Array) -> jax.Array:
+    """Gaussian blur with traced widths, weights renormalised at the border.
+
+    Each axis is one product with a dense matrix of weights: the widths may change from video to video without a new
+    program, and for maps of this size it costs less than a separable convolution.
+
+    Args:
+      image: `float32 [H, W]`.
+      sigma_y: `float32 []`, standard deviation along the rows' axis in pixels of the map, above 0.
+      sigma_x: the same along the columns' axis.
+
+    Returns:
+      `float32 [H, W]`.
+    """
+
+    def weights(n: int, sigma: jax.Array) -> jax.Array:
+        position = jnp.arange(n, dtype=jnp.float32) / sigma
+        difference = position[:, None] - position[None, :]
+        kernel = jnp.exp(-0.5 * difference * difference)
+        return kernel / jnp.sum(kernel, axis=1, keepdims=True)
+
+    return weights(image.shape[0], sigma_y) @ image @ weights(image.shape[1], sigma_x).T
+
+
+def local_contrast(grey: jax.Array, sigma_y: jax.Array, sigma_x: jax.Array) -> jax.Array:
+    """Local contrast normalisation: (I - mu) / max(v, mean v), mu and v^2 Gaussian means of I and (I - mu)^2.
+
+    Args:
+      grey: `float32 [H, W]`.
+      sigma_y: `float32 []`, standard deviation of both Gaussians along y, in pixels of the map.
+      sigma_x: the same along x.
+
+    Returns:
+      `float32 [H, W]`, of the order of 1; 0 on a constant image.
+    """
+    centred = grey - gaussian_blur(grey, sigma_y, sigma_x)
+    deviation = jnp.sqrt(jnp.maximum(gaussian_blur(centred * centred, sigma_y, sigma_x), 0.0))
+    floor = jnp.maximum(jnp.mean(deviation), 1e-6)
+    return centred / jnp.maximum(deviation, floor)

@@ -1,0 +1,1 @@
+"""What trackers that learn while they track share: samplers, memories, update loops."""

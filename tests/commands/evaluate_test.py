@@ -1,0 +1,331 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxtrack.__main__ import main
+from jaxtrack.commands import evaluate
+from jaxtrack.data import download
+from jaxtrack.data.boxfiles import read_boxes
+from jaxtrack.evaluation import metrics, runner
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments):
+    return main(["evaluate", *arguments])
+
+
+def box_files(results):
+    """The content of every file of boxes, by its path."""
+    files = (path for path in results.rglob("*.txt") if not path.name.endswith(".times.txt"))
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in files}
+
+
+def without(options, start):
+    """The options but those that begin with `start`."""
+    return [option for option in options if not option.startswith(start)]
+
+
+def error_of(capsys, *arguments):
+    """The one line on stderr of a command line that is refused."""
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_an_evaluation_prints_a_table_and_writes_everything(options, data_dir, tmp_path, capsys):
+    assert run(*options, "--per-sequence", "--per-attribute") == 0
+    printed = capsys.readouterr().out
+    reports = tmp_path / "results" / "reports" / "otb2013"
+    assert {path.name for path in reports.iterdir()} == {
+        "summary.csv",
+        "per_sequence.csv",
+        "per_attribute.csv",
+        "summary.json",
+        "success.png",
+        "success.svg",
+        "precision.png",
+        "precision.svg",
+        "attributes",
+    }
+    assert str(reports) in printed
+    # The numbers are those of the stored boxes, scored by hand.
+    [folder] = (tmp_path / "results" / "opencv-mil").glob("*/otb2013")
+    aucs = {}
+    for name in ("Deer", "Football1"):
+        truth = read_boxes(data_dir / "otb" / name / "groundtruth_rect.txt")
+        aucs[name] = metrics.score(read_boxes(folder / f"{name}.txt"), truth, np.ones(len(truth), bool)).auc
+    with (reports / "summary.csv").open() as file:
+        [row] = csv.DictReader(file)
+    assert float(row["auc"]) == pytest.approx(np.mean(list(aucs.values())))
+    assert f"{np.mean(list(aucs.values())):.3f}" in printed
+    for name, auc in aucs.items():
+        assert f"{name} " in printed
+        assert f"{auc:.3f}" in printed
+    assert json.loads((folder / "run.json").read_text())["id"] in printed
+    assert "s to start on a sequence" in printed
+
+
+def test_a_second_call_runs_nothing_and_prints_the_same_table(options, capsys, monkeypatch):
+    assert run(*options, "--sequences=Deer") == 0
+    first = capsys.readouterr().out
+    monkeypatch.setattr(runner, "run_session", None)
+    assert run(*options, "--sequences=Deer") == 0
+    assert capsys.readouterr().out == first
+
+
+def test_repeats_are_one_row_with_a_deviation(options, tmp_path, capsys):
+    assert run(*options, "--sequences=Deer", "--seed=3", "--repeats=2") == 0
+    assert "±" in capsys.readouterr().out
+    infos = [json.loads(path.read_text()) for path in tmp_path.rglob("run.json")]
+    assert sorted(info["identity"]["seed"] for info in infos) == [3, 4]
+
+
+def test_missing_sequences_are_named_and_the_title_says_part(options, capsys):
+    assert run(*without(options, "--sequences")) == 0
+    captured = capsys.readouterr()
+    assert "2 of the 51 sequences of OTB-2013" in captured.out
+    assert "not found: " in captured.err
+    assert "Basketball" in captured.err
+
+
+def test_options_of_a_tracker_reach_its_config(options, tmp_path):
+    assert run(*options, "--sequences=Deer", "--opencv-mil.track-radius-px=2.5") == 0
+    [info] = [json.loads(path.read_text()) for path in tmp_path.rglob("run.json")]
+    assert info["identity"]["config"]["track_radius_px"] == 2.5
+    assert info["identity"]["config"]["search_radius_px"] == 6
+
+
+def test_a_config_file_is_a_tracker_of_its_own_beside_the_default(options, tmp_path, capsys):
+    config = tmp_path / "narrow.py"
+    config.write_text(
+        "from jaxtrack.trackers.opencv import MilConfig\n"
+        "def config():\n"
+        "    return MilConfig(search_radius_px=4.0, init_max_negatives=8)\n"
+    )
+    arguments = [*options, "--sequences=Deer", f"--tracker=opencv-mil,{config}", "--narrow.track-max-negatives=8"]
+    assert run(*arguments) == 0
+    printed = capsys.readouterr().out
+    [info] = [json.loads(path.read_text()) for path in tmp_path.glob("results/narrow/*/*/run.json")]
+    assert info["identity"]["config"]["search_radius_px"] == 4
+    assert info["identity"]["config"]["track_max_negatives"] == 8
+    assert info["extra"] == {"method": "opencv-mil"}
+    assert "narrow" in printed
+    assert "opencv-mil" in printed
+
+
+def test_the_report_folder_can_be_chosen(options, tmp_path):
+    assert run(*options, "--sequences=Deer", f"--report={tmp_path / 'here'}") == 0
+    assert (tmp_path / "here" / "success.svg").exists()
+    assert not (tmp_path / "results" / "reports").exists()
+
+
+def test_the_list_names_trackers_and_benchmarks(capsys, data_dir):
+    assert run("--list", f"--data-dir={data_dir}") == 0
+    printed = capsys.readouterr().out
+    for text in ("deeptrack", "opencv-mil", "otb100", "2 of 51", "procedural-full"):
+        assert text in printed
+
+
+def test_the_list_of_a_benchmark_names_its_sequences(capsys, data_dir):
+    assert run("--list", "--benchmark", "otb2013", f"--data-dir={data_dir}") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    deer = next(row for row in rows if row and row[0] == "Deer")
+    basketball = next(row for row in rows if row and row[0] == "Basketball")
+    assert deer[1:5] == ["71", "8", "x", "8"]
+    assert (deer[-1], basketball[-1]) == ("yes", "no")
+
+
+def test_help_shows_the_options_of_the_chosen_trackers_alone(capsys):
+    assert run("--help", "--tracker", "opencv-mil") == 0
+    printed = capsys.readouterr().out
+    assert "--opencv-mil.search-radius-px FLOAT" in printed
+    assert "--deeptrack" not in printed
+
+
+def test_full_asks_for_the_full_list(capsys):
+    assert evaluate._benchmark_name(evaluate.Options(full=True)) == "procedural-full"
+    assert "otb100 has no short and full list" in error_of(capsys, "--full", "--benchmark=otb100")
+
+
+def test_download_fetches_the_sequences_that_were_asked_for(options, monkeypatch, data_dir, tmp_path):
+    fetched = []
+    monkeypatch.setattr(evaluate, "download", lambda names, folder, progress: fetched.append((list(names), folder)))
+    assert run(*options, "--sequences=Deer", "--download") == 0
+    assert fetched == [(["Deer"], data_dir)]
+
+
+def test_download_of_a_whole_benchmark_asks_for_all_of_it(options, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(evaluate, "download", lambda names, folder, progress: fetched.append(list(names)))
+    assert run(*without(options, "--sequences"), "--download") == 0
+    assert len(fetched[0]) == 51
+
+
+def test_no_cache_leaves_nothing_in_the_cache_folder(options, no_compilation_cache):
+    assert run(*options, "--sequences=Deer", "--no-cache") == 0
+    assert os.environ["JAXTRACK_COMPILATION_CACHE"] == "0"
+    assert not no_compilation_cache.exists()
+
+
+# --- what is refused, with one sentence, exit code 2 and nothing left behind -------------------------------------
+
+
+def test_an_unknown_tracker(capsys):
+    assert "did you mean opencv-mil" in error_of(capsys, "--tracker=opencv-mill")
+
+
+def test_no_tracker_at_all(capsys):
+    assert "name at least one tracker" in error_of(capsys, "--tracker=,")
+
+
+def test_a_tracker_named_twice(capsys):
+    assert "opencv-mil is named twice" in error_of(capsys, "--tracker=opencv-mil,opencv-mil")
+
+
+def test_an_unknown_benchmark(options, capsys, tmp_path):
+    assert "did you mean otb2013" in error_of(capsys, *options, "--benchmark=otb2103")
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unknown_sequence(options, capsys, tmp_path):
+    assert "did you mean Deer" in error_of(capsys, *options, "--sequences=Dear")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_missing_data_folder(options, capsys, tmp_path):
+    assert "does not exist" in error_of(capsys, *options, f"--data-dir={tmp_path / 'nowhere'}")
+    assert not (tmp_path / "results").exists()
+
+
+# Not a folder without the right to write: tests may run as root, for whom every folder has it.
+def test_a_results_folder_below_a_file(options, capsys, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "cannot write results" in error_of(capsys, *options, f"--results={tmp_path / 'file' / 'results'}")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_report_folder_below_a_file_is_told_before_anything_runs(options, capsys, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "--report: cannot write" in error_of(capsys, *options, f"--report={tmp_path / 'file' / 'report'}")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_tracker_whose_library_is_not_installed(options, capsys, tmp_path, monkeypatch):
+    monkeypatch.delattr("cv2.TrackerCSRT", raising=False)
+    arguments = [*without(options, "--opencv-mil"), "--tracker=opencv-csrt"]
+    assert "pip install" in error_of(capsys, *arguments)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_number_that_a_config_refuses(options, capsys):
+    assert "must be greater than 0" in error_of(capsys, *options, "--opencv-mil.track-radius-px=-1")
+
+
+@pytest.mark.parametrize("option", ["--repeats=0", "--seed=-1", "--seed=2147483648"])
+def test_a_count_or_seed_out_of_range(options, capsys, option):
+    assert option.split("=")[0] in error_of(capsys, *options, option)
+
+
+def test_a_download_of_something_that_is_not_downloaded(capsys):
+    assert "nothing to download for procedural" in error_of(capsys, "--tracker=opencv-mil", "--download")
+
+
+def test_a_download_to_nowhere(capsys, monkeypatch):
+    monkeypatch.delenv("JAXTRACK_DATA", raising=False)
+    monkeypatch.setattr(download, "download", None)
+    arguments = ["--tracker=opencv-mil", "--benchmark=otb2013", "--download"]
+    assert "say by --data-dir" in error_of(capsys, *arguments)
+
+
+def test_a_broken_image_names_the_sequence_and_keeps_what_is_complete(data_dir, tmp_path, capsys, options):
+    broken = tmp_path / "data"
+    for name in ("Deer", "Football1"):
+        (broken / "otb" / name).mkdir(parents=True)
+        for path in (data_dir / "otb" / name).iterdir():
+            (broken / "otb" / name / path.name).symlink_to(path)
+    images = broken / "otb" / "Football1" / "img"
+    images.unlink()
+    images.mkdir()
+    for path in (data_dir / "otb" / "Football1" / "img").iterdir():
+        (images / path.name).symlink_to(path)
+    (images / "0030.jpg").unlink()
+    (images / "0030.jpg").write_bytes(b"\xff\xd8 no image \xff\xd9")
+    assert run(*options, f"--data-dir={broken}") == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: Football1: ")
+    assert "0030.jpg" in message
+    assert [path.rsplit("/")[-1] for path in box_files(tmp_path / "results")] == ["Deer.txt"]
+
+
+@pytest.mark.parametrize(
+    ("typo", "suggestion"),
+    [
+        ("--opencv-mil.search-radius=6", "did you mean --opencv-mil.search-radius-px"),
+        ("--opencv_mil.track_radius_pxs=6", "did you mean --opencv-mil.track-radius-px"),
+        ("--benchmrk=otb100", "did you mean --benchmark?"),
+        ("--deeptrack.particles=80", "its tracker is not among those of --tracker"),
+        ("--frobnicate", "--help"),
+        ("Deer", "'Deer' belongs to no option"),
+    ],
+)
+def test_an_option_that_is_not_there(capsys, typo, suggestion):
+    assert suggestion in error_of(capsys, "--tracker=opencv-mil", typo)
+
+
+def test_a_value_of_the_wrong_type(capsys):
+    assert run("--tracker=opencv-mil", "--seed=many") == 2
+    assert "--seed" in capsys.readouterr().err
+
+
+# --- interruptions ----------------------------------------------------------------------------------------------
+
+
+def start(arguments):
+    """evaluate.py in a process of its own."""
+    command = [sys.executable, "evaluate.py", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_a_sequence(process, results):
+    """Until the first sequence of the process is stored."""
+    deadline = time.monotonic() + 60
+    while not box_files(results):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_run_killed_at_any_moment_and_resumed_leaves_the_files_of_an_uninterrupted_one(options, tmp_path):
+    many = [*options, "--repeats=3"]
+    killed = start(many)
+    wait_for_a_sequence(killed, tmp_path / "results")
+    killed.kill()
+    killed.communicate()
+    assert 1 <= len(box_files(tmp_path / "results")) < 6
+    assert run(*many) == 0
+    assert run(*many, f"--results={tmp_path / 'uninterrupted'}") == 0
+    resumed = box_files(tmp_path / "results")
+    assert len(resumed) == 6
+    assert resumed == box_files(tmp_path / "uninterrupted")
+
+
+def test_ctrl_c_says_how_to_go_on_and_exits_with_130(options, tmp_path):
+    process = start([*options, "--repeats=20"])
+    wait_for_a_sequence(process, tmp_path / "results")
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again to go on" in message
+    assert "Traceback" not in message

@@ -1,0 +1,60 @@
+import pytest
+
+from jaxtrack.commands import _tracker_choice
+from jaxtrack.errors import UserError
+from jaxtrack.trackers.opencv import MilConfig
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(text, name="mine.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_config_file_returns_its_config(config_file):
+    path = config_file(
+        "from jaxtrack.trackers.opencv import MilConfig\ndef config():\n    return MilConfig(track_radius_px=2.0)\n"
+    )
+    [entry] = _tracker_choice.choose(str(path))
+    assert (entry.label, entry.tracker, entry.config) == ("mine", "opencv-mil", MilConfig(track_radius_px=2.0))
+
+
+def test_names_and_files_can_be_mixed_and_keep_their_order(config_file):
+    path = config_file("from jaxtrack.trackers.opencv import MilConfig as config\n")
+    assert [e.label for e in _tracker_choice.choose(f"opencv_mil, {path}")] == ["opencv-mil", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", r"mine.py: it must define a function config\(\)"),
+        ("def config():\n    return 3\n", "int is not the configuration of any tracker"),
+        ("def config(:\n", "mine.py, line 1: SyntaxError"),
+        ("import nothing_of_that_name\n", "mine.py, line 1: ModuleNotFoundError: No module named"),
+        ("def config():\n\n    return 1 / 0\n", "mine.py, line 3: ZeroDivisionError"),
+        (
+            "from jaxtrack.trackers.opencv import MilConfig\ndef config():\n    return MilConfig(track_radius_px=-1)\n",
+            "mine.py: track_radius_px of TrackerMIL must be greater than 0",
+        ),
+    ],
+)
+def test_a_faulty_config_file_is_named_with_the_line(config_file, text, message):
+    with pytest.raises(UserError, match=message):
+        _tracker_choice.choose(str(config_file(text)))
+
+
+def test_a_config_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="there is no config file"):
+        _tracker_choice.choose(str(tmp_path / "mine.py"))
+
+
+def test_two_config_files_of_one_name(config_file):
+    text = "from jaxtrack.trackers.opencv import MilConfig as config\n"
+    first, second = config_file(text, "a/mine.py"), config_file(text, "b/mine.py")
+    with pytest.raises(UserError, match="two trackers are called mine"):
+        _tracker_choice.choose(f"{first},{second}")

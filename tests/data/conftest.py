@@ -1,0 +1,33 @@
+"""Tiny sequences in OTB's layout, written from explicit numbers so that no test asks the table what to expect."""
+
+import cv2
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def jpeg():
+    """Makes the bytes of a JPEG of one colour."""
+
+    def encode(height=12, width=16, rgb=(10, 20, 30)):
+        image = np.full((height, width, 3), rgb[::-1], np.uint8)
+        return cv2.imencode(".jpg", image)[1].tobytes()
+
+    return encode
+
+
+@pytest.fixture
+def make_sequence(jpeg):
+    """Writes `<root>/<folder>/img/0001.jpg …` and an annotation; by default all of Deer (71 images)."""
+
+    def write(root, folder="Deer", images=range(1, 72), rows=None, annotation="groundtruth_rect.txt", digits=4):
+        img = root / folder / "img"
+        img.mkdir(parents=True, exist_ok=True)
+        data = jpeg()
+        for number in images:
+            (img / f"{number:0{digits}d}.jpg").write_bytes(data)
+        lines = ["3,4,5,6"] * len(images) if rows is None else rows
+        (root / folder / annotation).write_text("\n".join(lines) + "\n")
+        return root / folder
+
+    return write

@@ -1,0 +1,309 @@
+import collections
+import json
+
+import numpy as np
+import pytest
+
+from jaxtrack.data import otb
+from jaxtrack.data.boxfiles import annotated_rows, read_boxes
+from jaxtrack.errors import UserError
+
+BY_NAME = {entry.name: entry for entry in otb.table()}
+
+
+def members(name):
+    return [entry for entry in otb.table() if name in entry.lists]
+
+
+def counts(name, labels="attributes"):
+    return collections.Counter(label for entry in members(name) for label in getattr(entry, labels))
+
+
+# The table.
+
+
+@pytest.mark.parametrize(
+    ("name", "entries", "frames"), [("otb100", 100, 59_035), ("otb2013", 51, 29_486), ("tb50", 50, 26_972)]
+)
+def test_each_list_has_its_published_number_of_sequences_and_frames(name, entries, frames):
+    assert len(members(name)) == entries
+    assert sum(entry.frames for entry in members(name)) == frames
+
+
+def test_28_sequences_are_in_both_smaller_lists_and_27_in_neither():
+    both = [entry for entry in otb.table() if {"otb2013", "tb50"} <= entry.lists]
+    neither = [entry.name for entry in otb.table() if entry.lists == {"otb100"}]
+    assert len(both) == 28
+    assert " ".join(neither) == (
+        "Bird2 BlurCar1 BlurCar3 BlurCar4 Board Bolt2 Car2 Car24 Coupon Dancer Dancer2 Dog Girl2 Gym Human2 Human5 "
+        "Human7 Human8 KiteSurf Man Rubik Skater Skater2 Toy Trans Twinnings Vase"
+    )
+
+
+def test_attributes_are_counted_as_in_the_published_plots():
+    assert counts("otb100") == {
+        "SV": 64, "OPR": 63, "IPR": 51, "OCC": 49, "DEF": 44, "FM": 39,
+        "IV": 38, "BC": 31, "MB": 29, "OV": 14, "LR": 9,
+    }  # fmt: skip
+    assert counts("otb2013")["OPR"] == 39
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("otb100", "SV 65, OPR 64, IPR 51, OCC 49, DEF 44, FM 43, IV 38, BC 32, MB 31, OV 14, LR 10"),
+        ("otb2013", "OPR 40, IPR 31, OCC 29, SV 28, IV 25, BC 22, DEF 19, FM 18, MB 12, OV 6, LR 4"),
+        ("tb50", "SV 38, OPR 32, OCC 29, IPR 29, FM 27, DEF 23, IV 22, BC 20, MB 20, OV 11, LR 10"),
+    ],
+)
+def test_the_python_toolkits_labels_are_counted_as_it_counts_them(name, expected):
+    expected = {label: int(number) for label, number in (pair.split() for pair in expected.split(", "))}
+    assert counts(name, "attributes_python_toolkit") == expected
+
+
+def test_every_name_is_known_by_itself_and_names_differ():
+    assert [otb.canonical_name(entry.name) for entry in otb.table()] == [entry.name for entry in otb.table()]
+    assert len(BY_NAME) == 100
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("jogging_1", "Jogging-1"),
+        ("Jogging.1", "Jogging-1"),
+        ("skating2.2", "Skating2-2"),
+        ("Faceocc1", "FaceOcc1"),
+        ("human4-2", "Human4-2"),
+        ("Human4", "Human4-2"),
+        ("human4_2", "Human4-2"),
+        ("kitesurf", "KiteSurf"),
+    ],
+)
+def test_other_toolkits_spellings_are_understood(spelling, name):
+    assert otb.canonical_name(spelling) == name
+
+
+def test_a_video_of_two_targets_is_no_sequence_but_its_targets_are_suggested():
+    with pytest.raises(UserError, match=r"'Jogging': did you mean Jogging-\d or Jogging-\d\?"):
+        otb.canonical_name("Jogging")
+
+
+def test_oddities_are_in_the_table():
+    assert BY_NAME["Tiger1"].first_tracked == 6
+    assert [entry.name for entry in otb.table() if entry.first_tracked != entry.first_image] == ["Tiger1"]
+    starts = {entry.name: entry.first_image for entry in otb.table() if entry.first_image != 1}
+    assert starts == {"BlurCar1": 247, "BlurCar3": 3, "BlurCar4": 18, "David": 300}
+    assert BY_NAME["Board"].image_names[0] == "00001.jpg"
+    assert BY_NAME["Board"].image_names[-1] == "00698.jpg"
+    assert {entry.digits for entry in otb.table() if entry.name != "Board"} == {4}
+    assert (BY_NAME["Human4-2"].folder, BY_NAME["Human4-2"].annotation) == ("Human4", "groundtruth_rect.2.txt")
+    assert len({entry.folder for entry in otb.table()}) == 98
+
+
+def test_intervals_that_tre_omits_are_in_the_table():
+    assert BY_NAME["Walking2"].init_omit == ((188, 233), (370, 378))
+    assert BY_NAME["Tiger1"].init_omit[0] == (1, 5)
+    assert BY_NAME["Deer"].init_omit == ()
+    assert sum(bool(entry.init_omit) for entry in otb.table()) == 27
+    assert all(first <= last for entry in otb.table() for first, last in entry.init_omit)
+
+
+def test_the_table_agrees_with_the_annotations_of_all_sequences(test_data):
+    folder = test_data / "otb100" / "groundtruth_rect"
+    for entry in otb.table():
+        boxes = read_boxes(folder / f"{entry.name}.txt")
+        assert len(boxes) == entry.frames, entry.name
+        assert annotated_rows(boxes)[0], entry.name
+    uncut = read_boxes(folder / "Tiger1_full354.txt")
+    assert len(uncut) == BY_NAME["Tiger1"].rows
+    np.testing.assert_array_equal(uncut[5:], read_boxes(folder / "Tiger1.txt"))
+
+
+def test_the_table_agrees_with_the_published_description(test_data):
+    description = json.loads((test_data / "otb100" / "otb100_sequences.json").read_text())
+    assert list(description) == list(BY_NAME)
+    for name, facts in description.items():
+        entry = BY_NAME[name]
+        assert entry.frames == facts["n_gt"], name
+        assert entry.image_names[-1] == facts["last_image"], name
+        assert entry.image_names[entry.first_tracked - entry.first_image] == facts["first_image"], name
+        assert entry.attributes == set(facts["attributes"]), name
+        assert entry.attributes_python_toolkit == set(facts["attributes_jwlim"]), name
+        assert ("tb50" in entry.lists, "otb2013" in entry.lists) == (facts["in_tb50"], facts["in_cvpr13"]), name
+
+
+# Reading one sequence.
+
+
+def numbered(first, last):
+    """One annotation row per image number, which is the row's x."""
+    return [f"{number},2,3,4" for number in range(first, last + 1)]
+
+
+def test_the_first_row_belongs_to_the_first_image_of_the_table(tmp_path, make_sequence):
+    rows = ["5,2,3,4", *numbered(2, 471)]
+    sequence = otb.load_sequence(BY_NAME["David"], make_sequence(tmp_path, "David", range(300, 771), rows))
+    assert len(sequence) == 471
+    assert sequence.name == "David"
+    assert sequence.frames.paths[0].name == "0300.jpg"
+    np.testing.assert_array_equal(sequence.boxes[:2], [[4, 1, 3, 4], [1, 1, 3, 4]])
+    assert sequence.attributes == {"IV", "SV", "OCC", "DEF", "MB", "IPR", "OPR"}
+    assert sequence[470].shape == (12, 16, 3)
+
+
+def test_tiger1_starts_on_image_6_with_row_6(tmp_path, make_sequence):
+    folder = make_sequence(tmp_path, "Tiger1", range(1, 355), numbered(1, 354))
+    sequence = otb.load_sequence(BY_NAME["Tiger1"], folder)
+    assert len(sequence) == 349
+    assert (sequence.frames.paths[0].name, sequence.frames.paths[-1].name) == ("0006.jpg", "0354.jpg")
+    np.testing.assert_array_equal(sequence.boxes[[0, -1], 0], [5, 353])
+
+
+def test_images_after_the_last_one_of_the_table_are_left_out(tmp_path, make_sequence):
+    folder = make_sequence(tmp_path, "Football1", range(1, 82), ["3,2,3,4"] * 74)
+    sequence = otb.load_sequence(BY_NAME["Football1"], folder)
+    assert len(sequence) == len(sequence.frames) == 74
+    assert sequence.frames.paths[-1].name == "0074.jpg"
+
+
+def test_rows_after_the_last_image_are_left_out(tmp_path, make_sequence):
+    sequence = otb.load_sequence(BY_NAME["Deer"], make_sequence(tmp_path, rows=["3,2,3,4"] * 75))
+    assert len(sequence) == len(sequence.boxes) == 71
+
+
+@pytest.mark.parametrize("last", [697, 698])
+def test_boards_last_row_may_lack_its_image(tmp_path, make_sequence, last):
+    folder = make_sequence(tmp_path, "Board", range(1, last + 1), ["3,2,3,4"] * 698, digits=5)
+    assert len(otb.load_sequence(BY_NAME["Board"], folder)) == last
+
+
+def test_rows_with_a_number_that_is_not_positive_are_not_valid(tmp_path, make_sequence):
+    rows = ["1,1,3,4", "0,2,3,4", "2,2,0,0", "-1,2,3,4", *["2,2,3,4"] * 67]
+    sequence = otb.load_sequence(BY_NAME["Deer"], make_sequence(tmp_path, rows=rows))
+    assert sequence.valid.tolist() == [True, False, False, False, *[True] * 67]
+
+
+@pytest.mark.parametrize("annotation", ["groundtruth_rect.txt", None])
+def test_a_sequence_without_images_is_refused_as_empty(tmp_path, make_sequence, annotation):
+    folder = make_sequence(tmp_path, images=[], rows=["3,2,3,4"] * 71)
+    if annotation is None:
+        (folder / "img").rmdir()
+    with pytest.raises(UserError, match=r"^Deer: empty sequence, no image in .*img \(expected 0001.jpg to 0071.jpg\)"):
+        otb.load_sequence(BY_NAME["Deer"], folder)
+
+
+def test_a_missing_image_is_refused_by_its_number(tmp_path, make_sequence):
+    folder = make_sequence(tmp_path)
+    (folder / "img" / "0033.jpg").unlink()
+    (folder / "img" / "0071.jpg").unlink()
+    with pytest.raises(UserError, match=r"^Deer: image 0033.jpg is missing in .*\(2 of the images"):
+        otb.load_sequence(BY_NAME["Deer"], folder)
+
+
+def test_too_few_rows_are_refused(tmp_path, make_sequence):
+    folder = make_sequence(tmp_path, rows=["3,2,3,4"] * 70)
+    with pytest.raises(UserError, match=r"^Deer: .*groundtruth_rect.txt has 70 rows for 71 images"):
+        otb.load_sequence(BY_NAME["Deer"], folder)
+
+
+@pytest.mark.parametrize("bad", ["NaN,2,3,4", "left,2,3,4"])
+def test_a_broken_row_is_refused_with_file_and_line(tmp_path, make_sequence, bad):
+    rows = ["3,2,3,4"] * 71
+    rows[9] = bad
+    with pytest.raises(UserError, match=r"Deer.groundtruth_rect\.txt, line 10: expected four finite numbers"):
+        otb.load_sequence(BY_NAME["Deer"], make_sequence(tmp_path, rows=rows))
+
+
+@pytest.mark.parametrize(("first", "why"), [("17,2,3,4", "outside the image of 16x12"), ("3,2,0,4", "is empty")])
+def test_a_first_box_that_no_tracker_could_start_from_is_refused(tmp_path, make_sequence, first, why):
+    with pytest.raises(UserError, match=rf"^Deer \(.*groundtruth_rect.txt\): the first box .*{why}"):
+        otb.load_sequence(BY_NAME["Deer"], make_sequence(tmp_path, rows=[first, *["3,2,3,4"] * 70]))
+
+
+def test_the_first_tracked_box_is_checked_not_the_first_row(tmp_path, make_sequence):
+    rows = ["0,0,0,0"] * 5 + ["16,12,1,1"] * 349
+    folder = make_sequence(tmp_path, "Tiger1", range(1, 355), rows)
+    assert len(otb.load_sequence(BY_NAME["Tiger1"], folder)) == 349
+
+
+def test_real_sequences_load_with_their_frames(test_data):
+    benchmark = otb.BENCHMARKS["otb100"](test_data)
+    frames = {sequence.name: len(sequence) for sequence in benchmark.sequences}
+    expected = {
+        "Bolt2": 293, "Couple": 140, "Crossing": 120, "David": 471, "Deer": 71, "Football1": 74, "Freeman1": 326,
+        "Human7": 250, "Jogging-1": 307, "Jogging-2": 307, "Jumping": 313, "MotorRolling": 164, "Skiing": 81,
+    }  # fmt: skip
+    assert expected.items() <= frames.items()
+    assert len(frames) + len(benchmark.missing) == 100
+    by_name = {sequence.name: sequence for sequence in benchmark.sequences}
+    np.testing.assert_array_equal(by_name["Jogging-2"].boxes[0], [179, 78, 37, 114])  # from the file, less 1
+    np.testing.assert_array_equal(by_name["David"].boxes[0], [128, 79, 64, 78])
+    grey = by_name["Jumping"][0]
+    assert grey.shape == (288, 352, 3)
+    assert (grey[..., 0] == grey[..., 1]).all()
+    assert (grey[..., 0] == grey[..., 2]).all()
+    colour = by_name["Skiing"][80]
+    assert colour.shape == (360, 640, 3)
+    assert (colour[..., 0] != colour[..., 2]).any()
+
+
+# Finding sequences.
+
+
+@pytest.mark.parametrize("inside", [".", "otb", "OTB100", "otb2013", "TB-50"])
+def test_sequences_are_found_in_the_folder_or_in_one_named_like_the_benchmark(tmp_path, make_sequence, inside):
+    folder = make_sequence(tmp_path / inside)
+    assert otb.sequence_folders(otb.table(), tmp_path) == {"Deer": folder}
+
+
+def test_a_folder_of_annotations_does_not_hide_the_images(tmp_path, make_sequence):
+    make_sequence(tmp_path / "OTB-annotations", images=[], rows=["3,4,5,6"] * 71)
+    (tmp_path / "OTB-annotations" / "Deer" / "img").rmdir()
+    (tmp_path / "otb100" / "groundtruth_rect").mkdir(parents=True)
+    folder = make_sequence(tmp_path / "otb")
+    assert otb.sequence_folders(otb.table(), tmp_path) == {"Deer": folder}
+
+
+def test_folders_that_only_share_a_name_are_not_sequences(tmp_path):
+    (tmp_path / "Fish").mkdir()
+    (tmp_path / "Toy").write_text("a file")
+    assert otb.sequence_folders(otb.table(), tmp_path) == {}
+
+
+def test_a_two_target_video_gives_one_sequence_per_annotation(tmp_path, make_sequence):
+    folder = make_sequence(tmp_path, "Jogging", range(1, 308), annotation="groundtruth_rect.1.txt")
+    make_sequence(tmp_path, "Jogging", [], ["7,8,5,6"] * 307, "groundtruth_rect.2.txt")
+    assert otb.sequence_folders(otb.table(), tmp_path) == {"Jogging-1": folder, "Jogging-2": folder}
+    first, second = otb.BENCHMARKS["otb2013"](tmp_path).sequences
+    assert (first.name, second.name) == ("Jogging-1", "Jogging-2")
+    np.testing.assert_array_equal([first.boxes[0], second.boxes[0]], [[2, 3, 5, 6], [6, 7, 5, 6]])
+
+
+def test_a_partial_copy_is_never_called_by_the_benchmarks_name(tmp_path, make_sequence):
+    make_sequence(tmp_path)
+    benchmark = otb.BENCHMARKS["otb2013"](tmp_path)
+    assert benchmark.title == "1 of the 51 sequences of OTB-2013"
+    assert len(benchmark.missing) == 50
+    assert "Deer" not in benchmark.missing
+
+
+def test_a_catalogue_tells_what_is_found_and_what_is_broken(tmp_path, make_sequence):
+    make_sequence(tmp_path)
+    make_sequence(tmp_path, "Football1", [1, 2])
+    infos = {info.name: info for info in otb.BENCHMARKS["otb2013"].catalogue(tmp_path)}
+    assert len(infos) == 51
+    assert infos["Deer"].found
+    assert infos["Deer"].box_size == (5, 6)
+    assert not infos["Deer"].problem
+    assert infos["Football1"].found
+    assert infos["Football1"].problem.startswith("Football1: image 0003.jpg is missing")
+    assert (infos["Tiger1"].found, infos["Tiger1"].frames, infos["Tiger1"].box_size) == (False, 349, None)
+
+
+def test_files_that_a_folder_lacks_are_named(tmp_path, make_sequence):
+    folder = make_sequence(tmp_path, images=range(1, 70))
+    assert otb.missing_files(BY_NAME["Deer"], folder) == ["img/0070.jpg", "img/0071.jpg"]
+    jogging = otb.missing_files(BY_NAME["Jogging-1"], tmp_path / "Jogging")
+    assert jogging[:2] == ["groundtruth_rect.1.txt", "img/0001.jpg"]
+    board = make_sequence(tmp_path, "Board", range(1, 698), digits=5)
+    assert otb.missing_files(BY_NAME["Board"], board) == []

@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+import scipy.io
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxtrack.data import otb
+from jaxtrack.data.boxfiles import annotated_rows, read_boxes
+from jaxtrack.evaluation import metrics, raw_results
+
+ALL_VALID = np.ones(5, bool)
+TRUTH = np.tile([10.0, 10.0, 20.0, 20.0], (5, 1))
+BOXES = np.array([[0, 0, 1, 1], [12, 11, 20, 20], [10, 10, 30, 30], [20, 10, 20, 20], [31, 10, 20, 20]], np.float64)
+
+
+def score_of_overlaps(*overlaps):
+    """The score of boxes of 100 pixels whose heights are chosen to give these overlaps, all above 0."""
+    truth = np.tile([0.0, 0.0, 100.0, 100.0], (len(overlaps), 1))
+    boxes = truth * np.array([[1, 1, 1, overlap] for overlap in overlaps])
+    return metrics.score(boxes, truth, np.ones(len(overlaps), bool))
+
+
+def test_overlaps_and_errors_of_five_frames_worked_out_by_hand():
+    overlaps, errors = metrics.frame_scores(BOXES, TRUTH, ALL_VALID)
+    np.testing.assert_allclose(overlaps, [1, 342 / 458, 4 / 9, 1 / 3, 0], atol=1e-12)
+    np.testing.assert_allclose(errors, [0, 5**0.5, 50**0.5, 10, 21], atol=1e-12)
+
+
+def test_curves_of_five_frames_worked_out_by_hand():
+    score = metrics.score(BOXES, TRUTH, ALL_VALID)
+    np.testing.assert_allclose(score.success, [0.8] * 7 + [0.6] * 2 + [0.4] * 6 + [0.2] * 5 + [0], atol=1e-12)
+    precision = [0.2] * 3 + [0.4] * 5 + [0.6] * 2 + [0.8] * 11 + [1.0] * 30
+    np.testing.assert_allclose(score.precision, precision, atol=1e-12)
+    assert score.auc == pytest.approx(0.485714, abs=1e-6)
+    assert (score.precision_20, score.success_50, score.success_60) == pytest.approx((0.8, 0.4, 0.4))
+    assert score.mean_overlap == pytest.approx((1 + 342 / 458 + 4 / 9 + 1 / 3) / 5)
+    assert (score.frames, score.valid_frames) == (5, 5)
+
+
+def test_every_metric_of_the_registry_reads_its_own_number():
+    score = metrics.Score(np.linspace(1, 0, 21), np.linspace(0, 1, 51), 0.3, 7)
+    read = {key: metric.of(score) for key, metric in metrics.METRICS.items()}
+    assert read == pytest.approx(
+        {"auc": 0.5, "precision_20": 0.4, "success_50": 0.5, "success_60": 0.4, "mean_overlap": 0.3}
+    )
+
+
+def test_a_perfect_tracker_has_an_auc_of_20_21sts_because_no_overlap_exceeds_1():
+    score = metrics.score(TRUTH, TRUTH, ALL_VALID)
+    assert score.auc == pytest.approx(20 / 21)
+    assert score.success[-1] == 0
+    assert score.precision.tolist() == [1.0] * 51
+
+
+def test_an_overlap_equal_to_a_threshold_is_no_success_but_an_error_equal_to_one_is_a_hit():
+    assert score_of_overlaps(1, 0.5).success[10] == 0.5
+    shifted = TRUTH[:2] + np.array([[0, 0, 0, 0], [12, 16, 0, 0]])  # 20 pixels away
+    precision = metrics.score(shifted, TRUTH[:2], ALL_VALID[:2]).precision
+    assert (precision[19], precision[20]) == (0.5, 1.0)
+
+
+def test_an_overlap_of_13_20ths_exceeds_the_threshold_as_matlab_spells_it():
+    assert score_of_overlaps(1, 13 / 20).success[13] == 1.0
+
+
+def test_the_first_frame_counts_as_the_annotation_whatever_the_tracker_says():
+    boxes = TRUTH.copy()
+    boxes[0] = [500, 500, 1, 1]
+    np.testing.assert_array_equal(metrics.prepare(boxes, TRUTH), TRUTH)
+    assert boxes[0, 0] == 500  # the argument is untouched
+
+
+@pytest.mark.parametrize(
+    "broken", [[np.nan] * 4, [1, 1, 0, 5], [1, 1, 5, -2], [np.inf, 1, 5, 5]], ids=["nan", "w=0", "h<0", "inf"]
+)
+def test_an_unusable_row_becomes_the_last_usable_one(broken):
+    boxes = BOXES.copy()
+    boxes[2] = boxes[3] = broken
+    np.testing.assert_array_equal(metrics.prepare(boxes, TRUTH)[1:4], BOXES[[1, 1, 1]])
+
+
+def test_an_unusable_second_row_becomes_the_annotation_of_the_first():
+    boxes = BOXES.copy()
+    boxes[:2] = np.nan
+    np.testing.assert_array_equal(metrics.prepare(boxes, TRUTH)[:3], [TRUTH[0], TRUTH[0], BOXES[2]])
+
+
+def test_missing_rows_are_zero_in_the_files_coordinates_and_surplus_rows_are_cut():
+    padded = metrics.prepare(BOXES[:3], TRUTH)
+    np.testing.assert_array_equal(padded[3:], [[-1, -1, 0, 0]] * 2)
+    overlaps, errors = metrics.frame_scores(BOXES[:3], TRUTH, ALL_VALID)
+    np.testing.assert_array_equal(overlaps[3:], [0, 0])
+    np.testing.assert_allclose(errors[3:], [21 * 2**0.5] * 2)
+    np.testing.assert_array_equal(metrics.prepare(BOXES, TRUTH[:2]), [TRUTH[0], BOXES[1]])
+    assert len(metrics.prepare(np.zeros((0, 4)), TRUTH)) == 5
+
+
+def test_an_invalid_annotation_is_a_failure_of_overlap_and_officially_a_hit_of_precision():
+    valid = np.array([True, True, False, True])
+    truth = TRUTH[:4].copy()
+    truth[2] = np.nan
+    official = metrics.score(TRUTH[:4], truth, valid)
+    assert (official.success[0], official.precision[0]) == (0.75, 1.0)
+    assert metrics.frame_scores(TRUTH[:4], truth, valid)[0].tolist() == [1, 1, -1, 1]
+    strict = metrics.score(TRUTH[:4], truth, valid, invalid_error=np.inf)
+    assert (strict.success[0], strict.precision[50]) == (0.75, 0.75)
+    assert (official.mean_overlap, official.frames, official.valid_frames) == (1.0, 4, 3)
+
+
+def test_a_sequence_without_a_valid_annotation_has_no_mean_overlap():
+    nothing = metrics.score(BOXES, TRUTH, ~ALL_VALID)
+    assert np.isnan(nothing.mean_overlap)
+    assert nothing.auc == 0
+    some = metrics.score(TRUTH, TRUTH, ALL_VALID)
+    assert metrics.average([nothing, some]).mean_overlap == 1.0
+    assert metrics.pool([nothing, some]).mean_overlap == 1.0
+    assert np.isnan(metrics.average([nothing]).mean_overlap)
+    assert np.isnan(metrics.pool([nothing]).mean_overlap)
+
+
+def test_a_sequence_of_one_frame_is_perfect():
+    assert metrics.score(BOXES[:1], TRUTH[:1], ALL_VALID[:1]).auc == pytest.approx(20 / 21)
+
+
+def test_an_empty_union_has_no_overlap():
+    assert metrics.overlap(np.zeros((1, 4)), np.zeros((1, 4))).tolist() == [0.0]
+
+
+def test_sequences_have_equal_weight_in_the_average_and_frames_in_the_pool():
+    long, short = score_of_overlaps(1, 0.02, 0.02, 0.02), score_of_overlaps(1)  # centres 49 pixels apart
+    averaged, pooled = metrics.average([long, short]), metrics.pool([long, short])
+    assert (averaged.success[1], averaged.precision[48]) == pytest.approx(((1 / 4 + 1) / 2,) * 2)
+    assert averaged.mean_overlap == pytest.approx((1.06 / 4 + 1) / 2)
+    assert (averaged.sequences, averaged.frames) == (2, 5)
+    assert (pooled.success[1], pooled.precision[48]) == pytest.approx((2 / 5,) * 2)
+    assert pooled.mean_overlap == pytest.approx(2.06 / 5)
+    assert (pooled.frames, pooled.valid_frames) == (5, 5)
+
+
+def test_frames_per_second_leaves_out_the_initialisation_and_keeps_slow_frames():
+    assert metrics.frames_per_second(np.array([9.0, 0.1, 0.1, 0.8])) == pytest.approx(3.0)
+    assert np.isnan(metrics.frames_per_second(np.array([9.0])))
+    assert np.isnan(metrics.frames_per_second(np.full(3, np.nan)))
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda: metrics.score(BOXES[:, :3], TRUTH, ALL_VALID), r"boxes must be \[N, 4\], got \[5, 3\]"),
+        (lambda: metrics.score(BOXES, TRUTH, ALL_VALID[:3]), r"valid must be bool \[5\], got bool \[3\]"),
+        (lambda: metrics.score(BOXES, TRUTH, np.ones(5)), r"valid must be bool \[5\], got float64 \[5\]"),
+        (lambda: metrics.score(BOXES, TRUTH, ALL_VALID, invalid_error=0.0), "-1 or infinity"),
+        (lambda: metrics.prepare(BOXES, TRUTH[:0]), "at least one annotated frame"),
+        (lambda: metrics.average([]), "no sequence"),
+        (lambda: metrics.pool([]), "no run"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_words(call, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        call()
+
+
+_integer_box = st.tuples(st.integers(-8, 8), st.integers(-8, 8), st.integers(1, 9), st.integers(1, 9))
+
+
+@given(_integer_box, _integer_box)
+def test_overlap_of_integer_boxes_counts_shared_pixels(a, b):
+    def pixels(box):
+        x, y, w, h = box
+        return {(i, j) for i in range(x, x + w) for j in range(y, y + h)}
+
+    expected = len(pixels(a) & pixels(b)) / len(pixels(a) | pixels(b))
+    assert metrics.overlap(np.array([a]), np.array([b]))[0] == expected
+
+
+@given(_integer_box, _integer_box, st.integers(-5, 5))
+def test_moving_box_and_annotation_together_changes_nothing(a, b, shift):
+    a, b, moved = np.array([a]), np.array([b]), np.array([shift, -shift, 0, 0])
+    assert metrics.overlap(a + moved, b + moved) == metrics.overlap(a, b)
+    assert metrics.centre_error(a + moved, b + moved) == metrics.centre_error(a, b)
+
+
+def test_mdnet_scores_on_every_sequence_of_otb100_as_in_the_matlab_toolkit(test_data):
+    folder = test_data / "otb100"
+    oracle = scipy.io.loadmat(folder / "toolkit_curves_15_trackers.mat")
+    assert oracle["nameTrkAll"][0, 0].item() == "MDNet"
+    # The file names no sequences; it holds those of TB-50 first, then the others, each alphabetically.
+    entries = sorted(otb.table(), key=lambda entry: ("tb50" not in entry.lists, entry.name.casefold()))
+    results = raw_results.read_folder(folder / "results" / "MDNet")
+    for i, entry in enumerate(entries):
+        # The toolkit kept Board's and Twinnings' last annotation, which has no image and is not valid.
+        truth = read_boxes(folder / "groundtruth_rect" / f"{entry.name}.txt")
+        score = metrics.score(results[entry.name], truth, annotated_rows(truth))
+        for curve in ("success", "precision"):
+            expected = oracle[f"{curve}_curve"][0, i].ravel()
+            np.testing.assert_allclose(getattr(score, curve), expected, rtol=0, atol=1e-9, err_msg=entry.name)

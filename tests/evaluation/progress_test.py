@@ -1,0 +1,112 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from jaxtrack.evaluation import progress
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def log(clock, lines):
+    return progress.LogLines(lines.append, every=10.0, clock=clock)
+
+
+def test_lines_come_now_and_then_with_speed_and_time_left(log, clock, lines):
+    log.begin(300)
+    log.sequence("mil, seed 0", "Deer", 100)
+    clock.now = 5.0
+    log.frames(10)
+    assert lines == []
+    clock.now = 20.0
+    log.frames(40)
+    # 40 frames in 20 s; 260 left at 2 a second are 130 s.
+    assert lines == ["mil, seed 0: Deer 40/100 frames, 2.0 fps; 40/300 frames in all, ETA 0:02:10"]
+    clock.now = 25.0
+    log.frames(50)
+    assert len(lines) == 1
+
+
+def test_finished_sequences_count_and_speed_is_that_of_the_current_one(log, clock, lines):
+    log.begin(300)
+    log.sequence("mil, seed 0", "Deer", 100)
+    log.finished()
+    clock.now = 50.0
+    log.sequence("mil, seed 0", "Couple", 200)
+    clock.now = 60.0
+    log.frames(50)
+    # 150 of 300 frames in 60 s.
+    assert lines == ["mil, seed 0: Couple 50/200 frames, 5.0 fps; 150/300 frames in all, ETA 0:01:00"]
+
+
+def test_the_speed_does_not_contain_a_slow_start(log, clock, lines):
+    log.begin(300)
+    log.sequence("deeptrack, seed 0", "Deer", 100)
+    clock.now = 100.0  # compiling
+    log.frames(17)
+    clock.now = 108.0
+    log.frames(33)
+    clock.now = 116.0
+    log.frames(49)
+    assert "17/100 frames, 0.2 fps" in lines[0]
+    assert "49/100 frames, 2.0 fps" in lines[1]
+
+
+def test_the_last_frame_of_all_always_gets_a_line(log, clock, lines):
+    log.begin(4)
+    log.sequence("mil, seed 0", "Deer", 4)
+    clock.now = 2.0
+    log.frames(4)
+    assert lines == ["mil, seed 0: Deer 4/4 frames, 2.0 fps; 4/4 frames in all"]
+
+
+def test_notes_are_lines(log, lines):
+    log.note("compiling took 3 s")
+    assert lines == ["compiling took 3 s"]
+
+
+def test_a_file_gets_lines_without_markup_or_control_codes():
+    file = io.StringIO()
+    with progress.reporter(Console(file=file, width=40)) as reporter:
+        reporter.note("[bold] " + "x" * 50)
+    assert file.getvalue() == "[bold] " + "x" * 50 + "\n"
+
+
+def test_a_terminal_gets_a_bar_with_sequence_speed_and_time_left():
+    file = io.StringIO()
+    with progress.reporter(Console(file=file, force_terminal=True, width=120)) as reporter:
+        reporter.begin(200)
+        reporter.sequence("mil, seed 0", "[deer]", 100)
+        reporter.frames(50)
+        reporter.note("a note")
+    shown = file.getvalue()
+    for text in ("mil, seed 0: [deer]", "50/200", "fps", "ETA", "a note"):
+        assert text in shown
+
+
+def test_quiet_says_nothing():
+    file = io.StringIO()
+    with progress.reporter(Console(file=file, force_terminal=True), quiet=True) as reporter:
+        reporter.begin(1)
+        reporter.sequence("mil", "Deer", 1)
+        reporter.frames(1)
+        reporter.finished()
+        reporter.note("a note")
+    assert file.getvalue() == ""

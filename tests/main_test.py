@@ -1,0 +1,70 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxtrack import commands
+from jaxtrack.__main__ import guarded, main
+from jaxtrack.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_list_of_commands_names_each_with_a_line(capsys):
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    for name in commands.names():
+        assert f"  {name} " in printed
+    assert {"evaluate", "train"} <= set(commands.names())
+
+
+def test_no_command_is_a_mistake(capsys):
+    assert main([]) == 2
+    assert "usage: jaxtrack COMMAND" in capsys.readouterr().out
+
+
+def test_an_unknown_command_gets_a_suggestion(capsys):
+    assert main(["evaluat"]) == 2
+    assert capsys.readouterr().err == "error: There is no command called 'evaluat': did you mean evaluate?\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("no such file"), 2, "error: no such file\n"),
+        (KeyboardInterrupt("run it again"), 130, "run it again\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (SystemExit(2), 2, ""),
+        (SystemExit(), 0, ""),
+        (SystemExit("stop"), 1, ""),
+    ],
+)
+def test_what_a_user_may_meet_becomes_an_exit_code(capsys, error, code, message):
+    def fail():
+        raise error
+
+    assert guarded(fail) == code
+    assert capsys.readouterr().err == message
+
+
+def test_a_defect_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        guarded(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("command", [["train.py"], ["-m", "jaxtrack", "train"]])
+def test_scripts_and_package_are_two_doors_to_the_same_command(command):
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "cannot train networks offline yet" in done.stderr
+
+
+def test_a_reader_that_has_had_enough_is_no_error(monkeypatch):
+    # Buffered, so that the reader is gone when the output is flushed at the end.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    code = "import sys, time; import jaxtrack.__main__ as m; time.sleep(0.2); sys.exit(m.guarded(lambda: print(1)))"
+    command = f"{sys.executable} -c '{code}' | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
