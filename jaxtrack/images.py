@@ -78,14 +78,14 @@ def make_frame(image: np.ndarray) -> Frame:
     return place(image, np.empty((*canvas_size(*image.shape[:2]), 3), np.uint8))
 
 
-def _taps(start: jax.Array, length: jax.Array, out: int, limit: jax.Array):
+def _taps(start: jax.Array, length: jax.Array, out: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Bilinear taps along one axis: indices `int32 [out]` of the lower and upper pixel, weight of the upper."""
     step = length / out
     position = start + (jnp.arange(out, dtype=jnp.float32) + 0.5) * step - 0.5
     low = jnp.floor(position)
     weight = position - low
     low = low.astype(jnp.int32)
-    return low, low + 1, weight, limit.astype(jnp.int32)
+    return low, low + 1, weight
 
 
 def crop(
@@ -107,8 +107,10 @@ def crop(
     Returns:
       `float32 [out[0], out[1], C]`.
     """
-    top, bottom, weight_y, height = _taps(box[1], box[3], out[0], size[0])
-    left, right, weight_x, width = _taps(box[0], box[2], out[1], size[1])
+    pixels = jnp.asarray(pixels)  # A numpy array could not be indexed by traced positions.
+    top, bottom, weight_y = _taps(box[1], box[3], out[0])
+    left, right, weight_x = _taps(box[0], box[2], out[1])
+    height, width = size[0], size[1]
 
     def tap(rows: jax.Array, columns: jax.Array) -> jax.Array:
         inside_rows = jnp.clip(rows, 0, height - 1)
@@ -233,5 +235,6 @@ def local_contrast(grey: jax.Array, sigma_y: jax.Array, sigma_x: jax.Array) -> j
     """
     centred = grey - gaussian_blur(grey, sigma_y, sigma_x)
     deviation = jnp.sqrt(jnp.maximum(gaussian_blur(centred * centred, sigma_y, sigma_x), 0.0))
-    floor = jnp.maximum(jnp.mean(deviation), 1e-6)
+    # A hundredth of a grey level: on a flat image rounding errors must not be taken for contrast.
+    floor = jnp.maximum(jnp.mean(deviation), 0.01)
     return centred / jnp.maximum(deviation, floor)

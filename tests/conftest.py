@@ -59,7 +59,8 @@ def no_compilation_cache(monkeypatch, tmp_path):
         for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     }
     for name in ("JAX_COMPILATION_CACHE_DIR", "JAXTRACK_COMPILATION_CACHE"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what a test sets is undone even if there was nothing before
+        monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     jax.config.update("jax_compilation_cache_dir", None)
     compilation_cache.reset_cache()

@@ -16,17 +16,17 @@ Where this differs from the paper, and why:
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxtrack import boxes, images
 from jaxtrack.images import Frame
 from jaxtrack.models.cue_cnn import PATCH, CueCNN, fuse, init_cues, init_fusion, pooled_windows
-from jaxtrack.online import itsgd, memory
+from jaxtrack.online import itsgd, memory, particles
+from jaxtrack.online.particles import Particles
 from jaxtrack.tracker import Prediction, Tracker
 
 RANGE = 10.0  # Every cue is scaled to [0, 10].
@@ -36,22 +36,8 @@ RANGE = 10.0  # Every cue is scaled to [0, 10].
 class Config:
     """DeepTrack's constants; the paper's where it gives them."""
 
-    particles: int = 1500
-    """Particles a frame."""
-    position_std_px: float = 10.0
-    """Standard deviation of a particle's position, in pixels, at most …"""
-    position_std_rel: float = 0.5
-    """… this share of the target's height."""
-    scale_std_rel: float = 0.01
-    """Standard deviation of a particle's size, as a share of it."""
-    scale_levels: int = 3
-    """Sizes tried in a frame, an odd number; ignored by exact."""
-    scale_step: float = 1.25
-    """Distance of neighbouring sizes, in standard deviations of the size."""
-    reach: tuple[int, int] = (48, 56)
-    """Farthest particle below / above and left / right, in cells of 1/32 target."""
-    exact: bool = False
-    """Evaluate every particle on its own crop, neither position nor size rounded."""
+    sampling: particles.Sampling = particles.Sampling()
+    """How candidates are drawn."""
     cues: tuple[int, ...] = (0, 1, 2)
     """Which of the three cues are used."""
     contrast_radii: tuple[float, float] = (0.1, 0.15)
@@ -104,21 +90,6 @@ class State:
     negatives: memory.Memory
 
 
-class Particles(NamedTuple):
-    """Candidate states on the grid of a frame's cue maps.
-
-    Attributes:
-      level: `int32 [N]`, index of the size.
-      row, column: `float32 [N]`, top left corner on the level's map, in cells.
-      factor: `float32 [N]`, size relative to the level's.
-    """
-
-    level: jax.Array
-    row: jax.Array
-    column: jax.Array
-    factor: jax.Array
-
-
 def init_params(config: Config, key: jax.Array) -> dict:
     """DeepTrack has no parameters that outlive a sequence: its network starts from random weights."""
     del config, key
@@ -131,79 +102,18 @@ def tracker(config: Config = CONFIGS["deeptrack"]) -> Tracker:
     return Tracker(init=functools.partial(_init, config), step=functools.partial(_step, config))
 
 
-# --- geometry ------------------------------------------------------------------------------------------------------
-
-
-def _factors(config: Config) -> np.ndarray:
-    """Sizes of the levels relative to the target's, `float32 [L]`."""
-    count = 1 if config.exact else config.scale_levels
-    step = np.float32(config.scale_std_rel * config.scale_step)
-    return 1 + step * (np.arange(count, dtype=np.float32) - (count - 1) // 2)
-
-
-def _map_size(config: Config) -> tuple[int, int]:
-    """(rows, columns) of a cue map: the target's 32 cells and the reach on both sides."""
-    return PATCH + 2 * config.reach[0], PATCH + 2 * config.reach[1]
-
-
-def particle_boxes(config: Config, centre: jax.Array, size: jax.Array, particles: Particles) -> jax.Array:
-    """The boxes of particles in the image, `float32 [N, 4]`.
-
-    Args:
-      config: the constants.
-      centre: `[2]`, centre (x, y) of the maps, pixels.
-      size: `[2]`, (width, height) of the target that the maps were made for, pixels.
-      particles: N particles.
-    """
-    scale = jnp.asarray(_factors(config))[particles.level]
-    shift = jnp.stack([particles.column - config.reach[1], particles.row - config.reach[0]], axis=-1)  # cells
-    cell = size[None] * scale[:, None] / PATCH
-    # A level's map is centred on the target: the corner of the middle patch lies half a target from the centre.
-    corner = centre[None] + cell * (shift - PATCH / 2)
-    return jnp.concatenate([corner, PATCH * cell * particles.factor[:, None]], axis=-1)
-
-
-def draw_particles(config: Config, key: jax.Array, size: jax.Array) -> Particles:
-    """Particles around the target: normal in position and size, truncated at three standard deviations."""
-    noise = jax.random.truncated_normal(key, -3.0, 3.0, (3, config.particles), jnp.float32)
-    std = jnp.minimum(config.position_std_px, config.position_std_rel * size[1])
-    cell = size / PATCH
-    reach_y, reach_x = config.reach
-    column = jnp.clip(noise[0] * std / cell[0], -reach_x, reach_x) + reach_x
-    row = jnp.clip(noise[1] * std / cell[1], -reach_y, reach_y) + reach_y
-    if config.exact:
-        factor = 1.0 + config.scale_std_rel * noise[2]
-        # Growing about its centre moves a particle's corner; the draw is of the centre.
-        shift = (factor - 1.0) * (PATCH / 2)
-        return Particles(jnp.zeros(noise[2].shape, jnp.int32), row - shift, column - shift, factor)
-    middle = (config.scale_levels - 1) // 2
-    level = jnp.clip(jnp.round(noise[2] / config.scale_step).astype(jnp.int32) + middle, 0, config.scale_levels - 1)
-    return Particles(level, jnp.round(row), jnp.round(column), jnp.ones_like(row))
-
-
-def _surroundings(config: Config, key: jax.Array, count: int) -> Particles:
-    """Positions spread evenly over the whole region of interest, at the target's size."""
-    reach = jnp.asarray(config.reach, jnp.float32)[:, None]
-    row, column = jnp.round(jax.random.uniform(key, (2, count), jnp.float32) * 2 * reach)
-    middle = jnp.full((count,), (len(_factors(config)) - 1) // 2, jnp.int32)
-    return Particles(middle, row, column, jnp.ones_like(row))
-
-
 # --- cues ----------------------------------------------------------------------------------------------------------
 
 
 def _cue_maps(config: Config, frame: Frame, centre: jax.Array, size: jax.Array, grey: jax.Array) -> jax.Array:
     """The three cues around the target at every size, `[L, H, W, 3]`, the gradient not yet scaled."""
-    rows, columns = _map_size(config)
-    cells = jnp.asarray([columns / PATCH, rows / PATCH], jnp.float32)
     # Blur radii are shares of the target's height; a column of the map is wider or narrower than a row.
-    per_row = float(PATCH)
-    per_column = PATCH * size[1] / size[0]
+    per_row = PATCH / config.sampling.context
+    per_column = per_row * size[1] / size[0]
 
-    def one_level(scale: jax.Array) -> jax.Array:
-        extent = cells * size * scale
-        box = jnp.concatenate([centre - extent / 2, extent])
-        rgb = images.crop_area(frame.pixels, frame.size, box, (rows, columns))
+    def one_level(factor: jax.Array) -> jax.Array:
+        box = particles.map_box(config.sampling, centre, size, factor)
+        rgb = images.crop_area(frame.pixels, frame.size, box, config.sampling.map_size)
         luma = images.grey_from_rgb(rgb)
         contrasts = [
             (jnp.clip(images.local_contrast(luma, jnp.float32(r * per_row), r * per_column), -3, 3) + 3) / 6
@@ -213,7 +123,7 @@ def _cue_maps(config: Config, frame: Frame, centre: jax.Array, size: jax.Array, 
         pair = jnp.where(grey, jnp.stack(contrasts, -1), jnp.stack(colour, -1))
         return jnp.concatenate([RANGE * pair, images.gradient_magnitude(luma)[..., None]], axis=-1)
 
-    return jax.lax.map(one_level, jnp.asarray(_factors(config)))
+    return jax.lax.map(one_level, jnp.asarray(config.sampling.factors()))
 
 
 def _scale_gradient(config: Config, maps: jax.Array, scale: jax.Array) -> jax.Array:
@@ -222,41 +132,21 @@ def _scale_gradient(config: Config, maps: jax.Array, scale: jax.Array) -> jax.Ar
     return jnp.concatenate([maps[..., :2], gradient], axis=-1)[..., list(config.cues)]
 
 
-def _patches(config: Config, maps: jax.Array, particles: Particles) -> jax.Array:
-    """The particles' patches, `[N, 32, 32, K]`."""
-    if config.exact:
-        return _exact_patches(maps, particles)
-    row, column = particles.row.astype(jnp.int32), particles.column.astype(jnp.int32)
+def _outputs(config: Config, network: itsgd.Network, maps: jax.Array, candidates: Particles) -> jax.Array:
+    """The fused scores of candidates, `[N, 2]`."""
+    if config.sampling.exact:
 
-    def one(level: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
-        zero = jnp.zeros((), jnp.int32)
-        return jax.lax.dynamic_slice(maps, (level, row, column, zero), (1, PATCH, PATCH, maps.shape[-1]))[0]
+        def scores(candidate: Particles) -> jax.Array:
+            patch = particles.patches(config.sampling, maps, jax.tree.map(lambda leaf: leaf[None], candidate))
+            return fuse(network["fusion"], itsgd.hidden_responses(network["cues"], jnp.moveaxis(patch, -1, 0)))[0]
 
-    return jax.vmap(one)(particles.level, row, column)
-
-
-def _exact_patches(maps: jax.Array, particles: Particles) -> jax.Array:
-    extent = jnp.asarray(maps.shape[1:3], jnp.int32)
-    side = PATCH * particles.factor
-    box = jnp.stack([particles.column, particles.row, side, side], axis=-1)
-    return jax.vmap(lambda b: images.crop(maps[0], extent, b, (PATCH, PATCH)))(box)
-
-
-def _outputs(config: Config, network: itsgd.Network, maps: jax.Array, particles: Particles) -> jax.Array:
-    """The fused scores of particles, `[N, 2]`."""
-    if config.exact:
-
-        def scores(particle: Particles) -> jax.Array:
-            patches = _exact_patches(maps, jax.tree.map(lambda leaf: leaf[None], particle))
-            return fuse(network["fusion"], itsgd.hidden_responses(network["cues"], jnp.moveaxis(patches, -1, 0)))[0]
-
-        return jax.lax.map(scores, particles, batch_size=250)
-    row, column = particles.row.astype(jnp.int32), particles.column.astype(jnp.int32)
+        return jax.lax.map(scores, candidates, batch_size=250)
+    row, column = candidates.row.astype(jnp.int32), candidates.column.astype(jnp.int32)
 
     def hidden(params: dict, cue: jax.Array) -> jax.Array:
         model = CueCNN()
         responses = model.apply(params, cue, method=model.response_1)
-        windows = pooled_windows(responses, particles.level, row, column)  # type: ignore[arg-type]
+        windows = pooled_windows(responses, candidates.level, row, column)  # type: ignore[arg-type]
         return model.apply(params, windows, method=model.hidden)  # type: ignore[return-value]
 
     per_cue = [hidden(params, maps[..., k]) for k, params in enumerate(network["cues"])]
@@ -296,7 +186,7 @@ def _choose_negatives(config: Config, key: jax.Array, overlap: jax.Array) -> jax
       overlap: `[N + M]`, the IoU of N particles and M surrounding positions with the target's box.
     """
     order = jax.random.uniform(key, overlap.shape, jnp.float32)
-    is_particle = jnp.arange(len(overlap), dtype=jnp.int32) < config.particles
+    is_particle = jnp.arange(len(overlap), dtype=jnp.int32) < config.sampling.particles
     # A third: the overlap of a box half a target away.
     rank = jnp.where(is_particle & (overlap <= 0.5), 2.0, jnp.where(~is_particle & (overlap <= 1 / 3), 1.0, 0.0))
     return jax.lax.top_k(rank + order, config.negatives_per_frame)[1]
@@ -315,7 +205,7 @@ def _remember(
     key: jax.Array,
     state: State,
     maps: jax.Array,
-    particles: Particles,
+    candidates: Particles,
     best: Particles,
     q: jax.Array,
     count: int,
@@ -327,30 +217,27 @@ def _remember(
       key: a typed random key.
       state: the state; `centre` and `size` are still those that the maps were made for.
       maps: cue maps `[L, H, W, K]`.
-      particles: the frame's N particles.
+      candidates: the frame's N particles.
       best: the target's state, a single particle.
       q: `[]`, the label quality.
       count: how many positive samples to add.
     """
-    surround_key, choose_key, positive_key = jax.random.split(key, 3)
-    surroundings = _surroundings(config, surround_key, 2 * config.negatives_per_frame)
-    candidates = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), particles, surroundings)
-    candidate_boxes = particle_boxes(config, state.centre, state.size, candidates)
-    target = particle_boxes(config, state.centre, state.size, best)
+    sampling = config.sampling
+    surround_key, negative_key, positive_key = jax.random.split(key, 3)
+    around = particles.surroundings(sampling, surround_key, 2 * config.negatives_per_frame)
+    everything = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), candidates, around)
+    candidate_boxes = particles.to_boxes(sampling, state.centre, state.size, everything)
+    target = particles.to_boxes(sampling, state.centre, state.size, best)
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(target, candidate_boxes.shape))
-    chosen = _choose_negatives(config, choose_key, overlap)
-    negatives = jax.tree.map(lambda leaf: leaf[chosen], candidates)
+    chosen = _choose_negatives(config, negative_key, overlap)
     extra = _choose_positives(positive_key, overlap, count - 1)
-    positives = jax.tree.map(lambda one, all_: jnp.concatenate([one, all_[extra]]), best, candidates)
+    negatives = jax.tree.map(lambda leaf: leaf[chosen], everything)
+    positives = jax.tree.map(lambda one, others: jnp.concatenate([one, others[extra]]), best, everything)
+    overlaps = jnp.concatenate([jnp.ones((1,), jnp.float32), overlap[extra]])
+    patch = functools.partial(particles.patches, sampling, maps)
     return state.replace(
-        positives=memory.write(
-            state.positives,
-            _patches(config, maps, positives),
-            state.frame,
-            jnp.concatenate([jnp.ones((1,), jnp.float32), overlap[extra]]),
-            q,
-        ),
-        negatives=memory.write(state.negatives, _patches(config, maps, negatives), state.frame, overlap[chosen], q),
+        positives=memory.write(state.positives, patch(positives), state.frame, overlaps, q),
+        negatives=memory.write(state.negatives, patch(negatives), state.frame, overlap[chosen], q),
     )
 
 
@@ -386,13 +273,10 @@ def _init(config: Config, params: dict, frame: Frame, box: jax.Array, key: jax.A
         negatives=memory.create(config.negative_capacity, config.negatives_per_frame, patch),
     )
     maps = _scale_gradient(config, maps, state.gradient_scale)
-    particles = draw_particles(config, particle_key, size)
-    middle = jnp.full((1,), (len(_factors(config)) - 1) // 2, jnp.int32)
-    reach = jnp.asarray(config.reach, jnp.float32)
-    target = Particles(middle, reach[:1], reach[1:], jnp.ones((1,), jnp.float32))
-    state = _remember(
-        config, remember_key, state, maps, particles, target, jnp.ones((), jnp.float32), config.first_positives
-    )
+    candidates = particles.draw(config.sampling, particle_key, size)
+    sure, count = jnp.ones((), jnp.float32), config.first_positives
+    target = particles.target(config.sampling)
+    state = _remember(config, remember_key, state, maps, candidates, target, sure, count)
     return _learn(config, learn_key, state, first=True)[0]
 
 
@@ -402,16 +286,16 @@ def _step(config: Config, params: dict, state: State, frame: Frame) -> tuple[Sta
     particle_key, remember_key, learn_key = jax.random.split(jax.random.fold_in(state.key, state.frame), 3)
     maps = _cue_maps(config, frame, state.centre, state.size, state.grey)
     maps = _scale_gradient(config, maps, state.gradient_scale)
-    particles = draw_particles(config, particle_key, state.size)
-    outputs = _outputs(config, state.network, maps, particles)
+    candidates = particles.draw(config.sampling, particle_key, state.size)
+    outputs = _outputs(config, state.network, maps, candidates)
     scores = score(outputs)
     winner = jnp.argmax(scores)
-    best = jax.tree.map(lambda leaf: leaf[winner][None], particles)
-    candidate_boxes = particle_boxes(config, state.centre, state.size, particles)
+    best = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
+    candidate_boxes = particles.to_boxes(config.sampling, state.centre, state.size, candidates)
     box = candidate_boxes[winner]
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(box[None], candidate_boxes.shape))
     q, rivals = quality(config, scores, outputs, overlap)
-    state = _remember(config, remember_key, state, maps, particles, best, q, config.positives_per_frame)
+    state = _remember(config, remember_key, state, maps, candidates, best, q, config.positives_per_frame)
     state = state.replace(centre=box[:2] + box[2:] / 2, size=box[2:])
     state, report = _learn(config, learn_key, state, first=False)
     diagnostics = {"quality": q, "rivals": rivals, **report._asdict()}
