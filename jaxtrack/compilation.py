@@ -71,7 +71,7 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
     Raises:
       UserError: if the folder belongs to somebody else. Compiled programs are code: only one's own are loaded.
     """
-    if os.environ.get("JAXTRACK_COMPILATION_CACHE", "1") == "0" or jax.config.jax_compilation_cache_dir:
+    if os.environ.get("JAXTRACK_COMPILATION_CACHE", "1") == "0" or jax.config.jax_compilation_cache_dir:  # type: ignore[attr]
         return None
     if folder is None:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -19,7 +19,8 @@ from jaxtrack.data.sequences import Sequence as VideoSequence
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance, store
 from jaxtrack.evaluation.progress import Reporter
-from jaxtrack.tracker import Track, run
+from jaxtrack.running import run
+from jaxtrack.tracker import Track
 
 _PROGRESS_EVERY_FRAMES = 4
 
@@ -142,7 +143,7 @@ def run_session(
     seed: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> Track:
-    """Tracks one sequence with a tracker on the host; `jaxtrack.tracker.run` for its kind.
+    """Tracks one sequence with a tracker on the host; `jaxtrack.run` for its kind.
 
     Args:
       method: begins the sessions.

@@ -1,5 +1,7 @@
 """A memory of training samples at fixed shape: a ring buffer, written in blocks, the oldest overwritten first."""
 
+import dataclasses
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -56,7 +58,8 @@ def write(memory: Memory, samples: jax.Array, frame: jax.Array, overlap: jax.Arr
     def put(store: jax.Array, new: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(store, new, memory.cursor, axis=0)
 
-    return memory.replace(
+    return dataclasses.replace(
+        memory,
         samples=put(memory.samples, samples),
         frame=put(memory.frame, jnp.broadcast_to(frame, (block,))),
         overlap=put(memory.overlap, overlap),

@@ -1,8 +1,8 @@
 """Particles: candidate states around the last one, on the grid of a map of the target's surroundings.
 
-The map is centred on the target and covers it (times `context`) with 32 x 32 cells whatever its size. A particle's position is rounded
-to that grid and its size to one of a few levels, each with a map of its own; so overlapping particles share what is
-computed on the maps. `exact` gives both up, at the price of one crop for every particle.
+The map is centred on the target and covers it (times `context`) with 32 x 32 cells whatever its size. A particle's
+position is rounded to that grid and its size to one of a few levels, each with a map of its own; so overlapping
+particles share what is computed on the maps. `exact` gives both up, at the price of one crop for every particle.
 """
 
 import dataclasses

@@ -235,7 +235,8 @@ def _remember(
     positives = jax.tree.map(lambda one, others: jnp.concatenate([one, others[extra]]), best, everything)
     overlaps = jnp.concatenate([jnp.ones((1,), jnp.float32), overlap[extra]])
     patch = functools.partial(particles.patches, sampling, maps)
-    return state.replace(
+    return dataclasses.replace(
+        state,
         positives=memory.write(state.positives, patch(positives), state.frame, overlaps, q),
         negatives=memory.write(state.negatives, patch(negatives), state.frame, overlap[chosen], q),
     )
@@ -245,7 +246,7 @@ def _learn(config: Config, key: jax.Array, state: State, *, first: bool) -> tupl
     network, velocity, report = itsgd.train(
         key, state.network, state.velocity, state.positives, state.negatives, config.training, first=first
     )
-    return state.replace(network=network, velocity=velocity, frame=state.frame + 1), report
+    return dataclasses.replace(state, network=network, velocity=velocity, frame=state.frame + 1), report
 
 
 # --- the pair of functions -----------------------------------------------------------------------------------------
@@ -296,7 +297,7 @@ def _step(config: Config, params: dict, state: State, frame: Frame) -> tuple[Sta
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(box[None], candidate_boxes.shape))
     q, rivals = quality(config, scores, outputs, overlap)
     state = _remember(config, remember_key, state, maps, candidates, best, q, config.positives_per_frame)
-    state = state.replace(centre=box[:2] + box[2:] / 2, size=box[2:])
+    state = dataclasses.replace(state, centre=box[:2] + box[2:] / 2, size=box[2:])
     state, report = _learn(config, learn_key, state, first=False)
     diagnostics = {"quality": q, "rivals": rivals, **report._asdict()}
     return state, Prediction(box=box, score=scores[winner], diagnostics=diagnostics)

@@ -1,0 +1,153 @@
+"""Running a tracker over many videos, or under many seeds, side by side on all local devices."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrack.compilation import Program
+from jaxtrack.errors import UserError
+from jaxtrack.images import Frame
+from jaxtrack.running import (
+    Programs,
+    chunk_length,
+    drive,
+    first_frame,
+    join_chunks,
+    load_chunk,
+    make_track,
+    name_of,
+    track_chunk,
+)
+from jaxtrack.tracker import Track, Tracker, Video, sequence_key
+
+
+@functools.lru_cache(maxsize=32)
+def batch_programs(tracker: Tracker, devices: tuple[Any, ...]) -> Programs:
+    """The same for lanes side by side; arrays are [device, lane, ...], a chunk's frames [device, frame, lane, ...]."""
+    lanes = Tracker(
+        init=jax.vmap(tracker.init, in_axes=(None, 0, 0, 0)),
+        step=jax.vmap(tracker.step, in_axes=(None, 0, 0)),
+    )
+
+    def over_devices(in_axes: tuple[int | None, ...]) -> Callable:
+        return functools.partial(jax.pmap, in_axes=in_axes, devices=devices)
+
+    return Programs(
+        init=Program(lanes.init, transform=over_devices((None, 0, 0, 0))),
+        step=Program(lanes.step, transform=over_devices((None, 0, 0)), donate_argnums=(1,)),
+        chunk=Program(
+            functools.partial(track_chunk, lanes),
+            transform=over_devices((None, 0, 0, None)),
+            donate_argnums=(1,),
+        ),
+    )
+
+
+def run_batch(
+    tracker: Tracker,
+    params: Any,
+    videos: Sequence[Video],
+    boxes: Sequence[np.ndarray],
+    seeds: Sequence[int],
+    *,
+    width: int,
+    devices: Sequence[Any] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Track]:
+    """Tracks many videos, or one video under many seeds, side by side: `vmap` over lanes, `pmap` over devices.
+
+    Videos are grouped by canvas; every group runs in batches of exactly `width` lanes, the last one padded. So a
+    video's boxes do not depend on its neighbours, bit for bit; they do depend on `width` and on the number of
+    devices (other programs round differently), which therefore belong to the provenance of a result.
+
+    Args:
+      tracker: the pair of functions.
+      params: the tracker's parameters, shared by all lanes.
+      videos: the videos; the same one may stand there several times.
+      boxes: `[4]` each, the first frames' boxes.
+      seeds: one seed a video.
+      width: lanes a batch, a multiple of the number of devices.
+      devices: the local devices to use, all by default.
+      on_progress: called with the number of frames done, summed over the lanes.
+
+    Returns:
+      One `Track` a video, in the order given. `seconds` is the batch's time shared out over its lanes.
+
+    Raises:
+      UserError: as `run`; also for a width that does not divide over the devices or does not fit into memory.
+    """
+    devices = list(devices or jax.local_devices())
+    if width < 1 or width % len(devices):
+        good = ", ".join(str(len(devices) * k) for k in (1, 2, 4, 8))
+        raise UserError(f"width {width} does not divide over {len(devices)} devices: take one of {good}, …")
+    if not len(videos) == len(boxes) == len(seeds):
+        raise UserError(f"got {len(videos)} videos, {len(boxes)} boxes and {len(seeds)} seeds: give one of each a run")
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, video in enumerate(videos):
+        frame, _ = first_frame(video, boxes[i])
+        groups.setdefault(frame.pixels.shape[:2], []).append(i)
+    tracks: dict[int, Track] = {}
+    for members in groups.values():
+        # Videos of like length share a batch: a batch lasts as long as its longest video.
+        members.sort(key=lambda i: len(videos[i]))
+        for first in range(0, len(members), width):
+            lanes = members[first : first + width]
+            batch = [(videos[i], boxes[i], seeds[i]) for i in lanes]
+            done = sum(len(videos[i]) for i in tracks)
+            report = None if on_progress is None else functools.partial(_report, on_progress, done, len(lanes))
+            new = _run_lanes(tracker, params, batch, width, devices, report)
+            tracks.update(zip(lanes, new, strict=True))
+    return [tracks[i] for i in range(len(videos))]
+
+
+def _report(on_progress: Callable[[int], None], done: int, lanes: int, frames: int) -> None:
+    on_progress(done + lanes * frames)
+
+
+def _split(array: np.ndarray, parts: int, axis: int) -> np.ndarray:
+    """`[..., W, ...]` to `[parts, ..., W / parts, ...]`, the lanes split over the devices."""
+    return np.stack(np.split(array, parts, axis))
+
+
+def _run_lanes(
+    tracker: Tracker,
+    params: Any,
+    batch: list[tuple[Video, np.ndarray, int]],
+    width: int,
+    devices: list[Any],
+    on_progress: Callable[[int], None] | None,
+) -> list[Track]:
+    """One batch of at most `width` videos of one canvas; missing lanes repeat the first video."""
+    padded = batch + [batch[0]] * (width - len(batch))
+    firsts = [first_frame(video, box) for video, box, _ in padded]
+    keys = jnp.stack([sequence_key(seed, name_of(video)) for video, _, seed in padded])
+    split = functools.partial(_split, parts=len(devices))
+    frames = Frame(*(split(np.stack(leaves), axis=0) for leaves in zip(*(frame for frame, _ in firsts), strict=True)))  # type: ignore[arg-type]
+    boxes = split(np.stack([box for _, box in firsts]), axis=0)
+
+    def load(start: int) -> Frame:
+        chunks = [load_chunk(video, start, frame) for (video, _, _), (frame, _) in zip(padded, firsts, strict=True)]
+        return Frame(*(split(np.stack(leaves, 1), axis=1) for leaves in zip(*chunks, strict=True)))  # type: ignore[arg-type]
+
+    parts = batch_programs(tracker, tuple(devices))
+    predictions, seconds, compile_seconds = drive(
+        parts.init,
+        parts.chunk,
+        params,
+        (frames, boxes, keys.reshape(len(devices), -1)),  # type: ignore[arg-type]
+        load,
+        max(len(video) for video, _, _ in batch),
+        chunk_length(firsts[0][0].pixels.shape[:2]),  # type: ignore[arg-type]
+        on_progress,
+    )
+    joined = join_chunks(predictions, axis=1)  # [D, N - 1, W / D, ...]
+    tracks = []
+    for lane, (video, _, _) in enumerate(batch):
+        device, row = divmod(lane, width // len(devices))
+        own = jax.tree.map(lambda leaf, device=device, row=row: leaf[device, :, row], joined)
+        tracks.append(make_track(firsts[lane][1], own, seconds[: len(video)] / len(batch), compile_seconds))
+    return tracks

@@ -1,0 +1,67 @@
+"""Running a tracker frame by frame."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxtrack.data.sequences import check_init_box
+from jaxtrack.errors import UserError
+from jaxtrack.images import as_rgb, make_frame
+from jaxtrack.running import programs
+from jaxtrack.tracker import Prediction, Tracker, sequence_key
+
+
+class Session:
+    """A tracker fed by hand, frame by frame: for cameras and for other people's toolkits.
+
+    Example:
+      >>> session = Session(tracker, params)        # doctest: +SKIP
+      >>> session.init(image, (x, y, w, h))         # doctest: +SKIP
+      >>> box = session.update(next_image).box      # doctest: +SKIP
+    """
+
+    def __init__(self, tracker: Tracker, params: Any = None, *, seed: int = 0, name: str = "", colour: str = "rgb"):
+        """Prepares a session.
+
+        Args:
+          tracker: the pair of functions.
+          params: the tracker's parameters.
+          seed: the run's seed.
+          name: takes part in the random key, as a sequence's name does in `run`.
+          colour: the order of the channels of the images that will come, `rgb` or `bgr` (OpenCV's).
+        """
+        if colour not in ("rgb", "bgr"):
+            raise UserError(f"colour is 'rgb' or 'bgr', not {colour!r}")
+        self._programs = programs(tracker)
+        self._params = params
+        self._key = sequence_key(seed, name)
+        self.name_of = name
+        self._flip = colour == "bgr"
+        self._state: Any = None
+        self._size: tuple[int, ...] = ()
+
+    def init(self, image: np.ndarray, box: Any) -> None:
+        """Starts on an image, `uint8 [H, W, 3]` or [H, W], with the target's box (x, y, w, h) in pixels, 0-based."""
+        image = self._rgb(image)
+        box = np.asarray(box, np.float32)
+        check_init_box(box, image.shape[:2], self.name_of or "the first frame")
+        self._size = image.shape[:2]
+        self._state = self._programs.init(self._params, make_frame(image), box, self._key)
+
+    def update(self, image: np.ndarray) -> Prediction:
+        """Finds the target in the next image; the prediction's leaves are numpy arrays."""
+        if self._state is None:
+            raise UserError("call init(image, box) before update(image)")
+        image = self._rgb(image)
+        if image.shape[:2] != self._size:
+            raise UserError(
+                f"the image has {image.shape[1]} x {image.shape[0]} pixels, the first one had "
+                f"{self._size[1]} x {self._size[0]}: all images of a session must have one size"
+            )
+        self._state, prediction = self._programs.step(self._params, self._state, make_frame(image))
+        return jax.device_get(prediction)
+
+    def _rgb(self, image: np.ndarray) -> np.ndarray:
+        image = as_rgb(image)
+        return image[..., ::-1] if self._flip else image
