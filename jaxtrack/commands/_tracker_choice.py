@@ -2,7 +2,7 @@
 
 An item of `--tracker` is a tracker's name or the path of a config file, a Python file with a function `config()` that
 returns the configuration of a tracker. Each chosen tracker's configuration becomes a group of options, generated from
-its dataclass: `--deeptrack.particles 800`.
+its dataclass: `--deeptrack.sampling.particles 800`.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def parse(options: type[Options], argv: Sequence[str], *, prog: str) -> tuple[Op
 
 
 def option_names(options: type, entries: Sequence[Entry]) -> list[str]:
-    """Every option that the command line has with the trackers `entries`, as it is spelt: `--deeptrack.particles`."""
+    """Every option that the command line has with the trackers `entries`, as it is spelt: `--deeptrack.v`."""
     names = [f"--{field.name.strip('_').replace('_', '-')}" for field in dataclasses.fields(options)]
     for entry in entries:
         names += [f"--{name}" for name in _field_names(entry.config, entry.label)]

@@ -43,14 +43,16 @@ class Training:
     """r, for the cues' networks."""
     fusion_learning_rate: float = 5e-3
     """r-hat, for the fusion layer."""
-    momentum: float = 0.8
+    momentum: float = 0.9
     """Momentum of both."""
     weight_decay: float = 0.0
     """L2 penalty on the weights and biases."""
     clip_norm: float = 5.0
     """Largest norm of a gradient, cue by cue."""
     epsilon: float = 5e-3
-    """Training stops when the running loss is at most epsilon."""
+    """Training stops when the running loss is at most epsilon …"""
+    first_epsilon: float = 5e-3
+    """… and in the first frame, whose labels are certain, at most this."""
     start_factor: float = 2.0
     """Training starts when the loss on a batch is above start_factor * epsilon."""
     first_rounds: int = 100
@@ -59,9 +61,9 @@ class Training:
     """Most rounds in a later frame."""
     loss_average: float = 0.5
     """Weight of the newest batch in the running loss that stops training."""
-    positives: int = 32
+    positives: int = 16
     """Positive samples a batch, half of them mirrored."""
-    negatives: int = 32
+    negatives: int = 16
     """Negative samples a batch."""
     sigma: float = 10.0
     """Decay of the negatives' selection probability with their age in frames."""
@@ -95,7 +97,7 @@ class Report(NamedTuple):
 
 
 def negative_weights(negatives: memory.Memory, config: Training) -> jax.Array:
-    """Selection weights of the negatives (section 6 of the paper): temporal decay times label quality; `[R]`.
+    """Selection weights of the negatives: temporal decay times label quality; `[R]`.
 
     The newest negatives have age 0: only ratios matter, and under the printed sigma = 10 a memory whose newest
     samples were one frame old would underflow.
@@ -258,7 +260,7 @@ def train(
     def unfinished(carry: tuple) -> jax.Array:
         done, _, _, running, _ = carry
         # Without laziness there is nothing to stop early for: every frame trains its full number of rounds.
-        return (done < limit) & ~(due & (running <= config.epsilon))
+        return (done < limit) & ~(due & (running <= (config.first_epsilon if first else config.epsilon)))
 
     def body(carry: tuple) -> tuple:
         done, network, velocity, running, truncated = carry

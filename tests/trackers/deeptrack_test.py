@@ -1,0 +1,161 @@
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxtrack import boxes, images, run
+from jaxtrack.online import memory, particles
+from jaxtrack.online.itsgd import Training
+from jaxtrack.online.particles import Sampling
+from jaxtrack.tracker import sequence_key
+from jaxtrack.trackers import deeptrack
+from jaxtrack.trackers.deeptrack import Config
+
+SMALL = Config(
+    sampling=Sampling(particles=200, reach=(24, 24)),
+    negatives_per_frame=30,
+    negative_capacity=75,
+    positive_capacity=20,
+    first_positives=4,
+    positives_per_frame=1,
+    training=Training(first_rounds=30, rounds=2, positives=8, negatives=8),
+)
+BOX = np.array([60.0, 40.0, 30.0, 36.0], np.float32)
+
+
+def moving_square(frames=8, colour=True, step=(3, 2)):
+    """A textured rectangle that moves over a textured background of another kind."""
+    rng = np.random.default_rng(0)
+    background = rng.integers(60, 130, (120, 160, 3), np.uint8)
+    target = np.repeat(np.repeat(rng.integers(0, 255, (6, 5, 3), np.uint8), 6, axis=0), 6, axis=1)
+    clip = []
+    for i in range(frames):
+        image = background.copy()
+        image[40 + step[1] * i : 76 + step[1] * i, 60 + step[0] * i : 90 + step[0] * i] = target
+        clip.append(image if colour else np.repeat(image[..., :1], 3, axis=-1))
+    return clip
+
+
+@pytest.fixture(scope="module", params=["colour", "grey"])
+def track(request):
+    return run(deeptrack.tracker(SMALL), {}, moving_square(colour=request.param == "colour"), BOX)
+
+
+def test_a_moving_rectangle_is_followed_in_colour_and_in_grey(track):
+    truth = np.array([[60 + 3 * i, 40 + 2 * i, 30, 36] for i in range(8)], np.float32)
+    assert boxes.iou(track.boxes, truth).min() > 0.5
+    assert track.boxes[-1, 2] / track.boxes[-1, 3] == pytest.approx(30 / 36, rel=1e-4)
+
+
+def test_diagnostics_are_in_their_ranges(track):
+    assert ((track.diagnostics["quality"] >= 0.01) & (track.diagnostics["quality"] <= 1)).all()
+    assert (track.diagnostics["rivals"] >= 1).all()
+    assert ((track.diagnostics["truncated"] >= 0) & (track.diagnostics["truncated"] <= 1)).all()
+    assert (track.diagnostics["rounds"] <= 2).all()
+
+
+def test_memories_hold_what_they_should_after_some_frames():
+    tracker = deeptrack.tracker(SMALL)
+    frames = [images.make_frame(image) for image in moving_square()]
+    state = jax.jit(tracker.init)({}, frames[0], BOX, sequence_key(0, ""))
+    step = jax.jit(tracker.step)
+    for frame in frames[1:6]:
+        state, _ = step({}, state, frame)
+    valid = np.asarray(memory.valid(state.positives))
+    assert sorted(np.asarray(state.positives.frame)[valid]) == [0] * 4 + [1, 2, 3, 4, 5]
+    frames_of_negatives = np.asarray(state.negatives.frame)[np.asarray(memory.valid(state.negatives))]
+    np.testing.assert_array_equal(np.unique(frames_of_negatives, return_counts=True), [[3, 4, 5], [15, 30, 30]])
+    assert np.asarray(state.negatives.overlap).max() <= 0.5
+    own = np.asarray(state.positives.overlap)[valid]
+    assert (own > 0.5).all()
+    assert (own == 1).sum() >= 6
+    samples = np.asarray(state.positives.samples)
+    assert samples.min() >= 0
+    assert samples.max() <= 10
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"), [((1, 0), 2.718282), ((0, 1), 0.0), ((0.5, 0.5), 0.5), ((-1, 0), -math.exp(-1))]
+)
+def test_scores_of_section_three(outputs, expected):
+    assert float(deeptrack.score(jnp.asarray(outputs, jnp.float32))) == pytest.approx(expected, abs=1e-6)
+
+
+def quality_by_loop(scores, outputs, overlap, v=0.75):
+    best = max(scores)
+    rivals = [n for n, s in enumerate(scores) if s > v * best]
+    total = 0.0
+    for n in rivals:
+        label = (1, 0) if overlap[n] > 0.5 else (0, 1)
+        squared = sum((f - l) ** 2 for f, l in zip(outputs[n], label, strict=True))
+        if squared > 0.0025 / (1 + 3 * label[0]):
+            total += abs(math.tanh((overlap[n] - 0.5) / 2)) * squared
+    return 1 - total / len(rivals), len(rivals)
+
+
+def test_label_quality_agrees_with_a_plain_loop():
+    rng = np.random.default_rng(3)
+    outputs = rng.uniform(-0.2, 1.2, (300, 2)).astype(np.float32)
+    overlap = rng.uniform(0, 1, 300).astype(np.float32)
+    scores = np.asarray(deeptrack.score(jnp.asarray(outputs)))
+    expected, count = quality_by_loop(scores.tolist(), outputs.tolist(), overlap.tolist())
+    q, rivals = deeptrack.quality(Config(), jnp.asarray(scores), jnp.asarray(outputs), jnp.asarray(overlap))
+    assert float(q) == pytest.approx(expected, abs=1e-5)
+    assert float(rivals) == count
+
+
+def test_where_no_particle_scores_above_zero_the_best_twentieth_are_the_rivals():
+    scores = -jnp.arange(1.0, 101.0)
+    outputs = jnp.zeros((100, 2))
+    _, rivals = deeptrack.quality(Config(), scores, outputs, jnp.zeros((100,)))
+    assert float(rivals) == 5
+
+
+def test_negatives_are_particles_first_and_surroundings_where_those_run_out():
+    config = dataclasses.replace(SMALL, sampling=Sampling(particles=50))
+    overlap = jnp.concatenate([jnp.full((20,), 0.4), jnp.full((30,), 0.9), jnp.full((30,), 0.2), jnp.full((30,), 0.4)])
+    chosen = np.asarray(deeptrack._choose_negatives(config, jax.random.key(0), overlap))
+    assert len(chosen) == 30
+    assert len(set(chosen.tolist())) == 30
+    assert set(range(20)) <= set(chosen.tolist())  # all particles that overlap little
+    assert set(chosen.tolist()) <= set(range(20)) | set(range(50, 80))  # and surroundings, but no near ones
+
+
+def test_cues_of_a_grey_video_forget_its_brightness_and_those_of_a_colour_video_do_not():
+    clip = moving_square(2, colour=False)
+    frame, darker = images.make_frame(clip[0]), images.make_frame(clip[0] // 2)
+    cue = jax.jit(lambda f, grey: deeptrack._cue_maps(Config(), f, BOX[:2] + BOX[2:] / 2, BOX[2:], grey))
+    grey, colour = cue(frame, True), cue(frame, False)
+    assert float(jnp.abs(cue(darker, True)[..., :2] - grey[..., :2]).mean()) < 0.1
+    np.testing.assert_allclose(cue(darker, False)[..., 1], 0.5 * colour[..., 1], atol=0.03)
+    np.testing.assert_array_equal(colour[..., 0], 0)  # grey has no hue
+
+
+def test_the_exact_and_the_shared_evaluation_score_the_same_particle_alike():
+    frame = images.make_frame(moving_square(1)[0])
+    state = jax.jit(deeptrack.tracker(SMALL).init)({}, frame, BOX, sequence_key(0, ""))
+    exact = dataclasses.replace(SMALL, sampling=dataclasses.replace(SMALL.sampling, exact=True))
+    one = particles.target(SMALL.sampling)
+    several = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf, leaf]), one)
+    several = several._replace(row=several.row + jnp.asarray([0.0, 3.0, -5.0]))
+
+    def outputs(config, candidates):
+        maps = deeptrack._cue_maps(config, frame, state.centre, state.size, state.grey)
+        maps = deeptrack._scale_gradient(config, maps, state.gradient_scale)
+        return deeptrack._outputs(config, state.network, maps, candidates)
+
+    shared = outputs(SMALL, several)
+    alone = outputs(exact, several._replace(level=jnp.zeros(3, jnp.int32)))
+    np.testing.assert_allclose(shared, alone, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "box", [(20.0, 30.0, 1.0, 1.0), (-10.0, -8.0, 30.0, 30.0), (150.0, 110.0, 40.0, 40.0), (0.0, 0.0, 160.0, 120.0)]
+)
+def test_targets_of_one_pixel_at_the_border_or_as_large_as_the_image_do_no_harm(box):
+    track = run(deeptrack.tracker(SMALL), {}, moving_square(3), np.array(box))
+    assert np.isfinite(track.boxes).all()
+    assert (track.boxes[:, 2:] > 0).all()
