@@ -97,15 +97,18 @@ def run_batch(
         for first in range(0, len(members), width):
             lanes = members[first : first + width]
             batch = [(videos[i], boxes[i], seeds[i]) for i in lanes]
-            done = sum(len(videos[i]) for i in tracks)
-            report = None if on_progress is None else functools.partial(_report, on_progress, done, len(lanes))
+            report = None
+            if on_progress is not None:
+                done = sum(len(videos[i]) for i in tracks)
+                report = functools.partial(_report, on_progress, done, [len(videos[i]) for i in lanes])
             new = _run_lanes(tracker, params, batch, width, devices, report)
             tracks.update(zip(lanes, new, strict=True))
     return [tracks[i] for i in range(len(videos))]
 
 
-def _report(on_progress: Callable[[int], None], done: int, lanes: int, frames: int) -> None:
-    on_progress(done + lanes * frames)
+def _report(on_progress: Callable[[int], None], done: int, lengths: list[int], frames: int) -> None:
+    """Passes on how many frames of all videos are done when a batch has reached a frame."""
+    on_progress(done + sum(min(frames, length) for length in lengths))
 
 
 def _split(array: np.ndarray, parts: int, axis: int) -> np.ndarray:

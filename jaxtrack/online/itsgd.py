@@ -50,9 +50,7 @@ class Training:
     clip_norm: float = 5.0
     """Largest norm of a gradient, cue by cue."""
     epsilon: float = 5e-3
-    """Training stops when the running loss is at most epsilon …"""
-    first_epsilon: float = 5e-3
-    """… and in the first frame, whose labels are certain, at most this."""
+    """Training stops when the running loss is at most epsilon."""
     start_factor: float = 2.0
     """Training starts when the loss on a batch is above start_factor * epsilon."""
     first_rounds: int = 100
@@ -260,7 +258,7 @@ def train(
     def unfinished(carry: tuple) -> jax.Array:
         done, _, _, running, _ = carry
         # Without laziness there is nothing to stop early for: every frame trains its full number of rounds.
-        return (done < limit) & ~(due & (running <= (config.first_epsilon if first else config.epsilon)))
+        return (done < limit) & ~(due & (running <= config.epsilon))
 
     def body(carry: tuple) -> tuple:
         done, network, velocity, running, truncated = carry

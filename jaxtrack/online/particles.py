@@ -35,7 +35,7 @@ class Sampling:
     """Distance of neighbouring sizes, in standard deviations of the size."""
     reach: tuple[int, int] = (48, 56)
     """Farthest particle below / above and left / right, in cells of 1/32 patch."""
-    context: float = 1.0
+    context: float = 1.25
     """Side of a patch relative to the target's."""
     exact: bool = False
     """Evaluate every particle on its own crop, neither position nor size rounded."""

@@ -52,8 +52,6 @@ class Config:
     """Positive samples kept."""
     negative_capacity: int = 500
     """Negative samples kept."""
-    prior_std: float = 0.0
-    """The score of a candidate is damped by a normal prior of its distance, this many position deviations wide."""
     v: float = 0.75
     """Particles that score above v times the best one's score decide on the label quality Q."""
     training: itsgd.Training = itsgd.Training()
@@ -292,11 +290,6 @@ def _step(config: Config, params: dict, state: State, frame: Frame) -> tuple[Sta
     candidates = particles.draw(config.sampling, particle_key, state.size)
     outputs = _outputs(config, state.network, maps, candidates)
     scores = score(outputs)
-    if config.prior_std:
-        bx = particles.to_boxes(config.sampling, state.centre, state.size, candidates)
-        d = bx[:, :2] + bx[:, 2:] / 2 - state.centre[None]
-        std = config.prior_std * jnp.minimum(config.sampling.position_std_px, config.sampling.position_std_rel * state.size[1])
-        scores = jnp.where(scores > 0, scores * jnp.exp(-0.5 * jnp.sum(d * d, -1) / (std * std)), scores)
     winner = jnp.argmax(scores)
     best = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
     candidate_boxes = particles.to_boxes(config.sampling, state.centre, state.size, candidates)

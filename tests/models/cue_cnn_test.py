@@ -34,7 +34,9 @@ def reference(params, patches):
     def pool(x):
         return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
-    x = pool(jax.nn.relu(conv((patches - 5.0)[..., None], p["kernel_1"][:, :, None]) + p["bias_1"].reshape(1, 1, 1, -1)))
+    x = pool(
+        jax.nn.relu(conv((patches - 5.0)[..., None], p["kernel_1"][:, :, None]) + p["bias_1"].reshape(1, 1, 1, -1))
+    )
     x = pool(jax.nn.relu(conv(x, p["kernel_2"]) + p["bias_2"].reshape(1, 1, 1, -1)))
     assert x.shape[1:] == (2, 2, 18)
     hidden = jax.nn.relu(x.reshape(-1, 72) @ p["hidden_layer"]["kernel"] + p["hidden_layer"]["bias"].reshape(1, -1))

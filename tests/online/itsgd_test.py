@@ -122,7 +122,9 @@ def test_a_low_loss_leaves_everything_as_it_was(network, memories):
     assert not changed(network, after)
 
 
-@pytest.mark.parametrize(("option", "moving", "still"), [("lazy_model", "cues", "fusion"), ("lazy_fusion", "fusion", "cues")])
+@pytest.mark.parametrize(
+    ("option", "moving", "still"), [("lazy_model", "cues", "fusion"), ("lazy_fusion", "fusion", "cues")]
+)
 def test_without_laziness_a_part_trains_in_every_frame(network, memories, option, moving, still):
     config = dataclasses.replace(CONFIG, epsilon=1.0, **{option: False})
     after, _, report = train(network, memories, config)

@@ -52,7 +52,9 @@ def test_the_target_itself_is_a_particle(frame):
 def test_exact_particles_are_spread_as_the_paper_says():
     sampling = dataclasses.replace(SMALL, exact=True, reach=(200, 200))
     size = jnp.asarray([30.0, 16.0])  # half the height, 8, is less than 10
-    boxes = np.asarray(particles.to_boxes(sampling, jnp.zeros(2), size, particles.draw(sampling, jax.random.key(0), size)))
+    boxes = np.asarray(
+        particles.to_boxes(sampling, jnp.zeros(2), size, particles.draw(sampling, jax.random.key(0), size))
+    )
     middle = boxes[:, :2] + boxes[:, 2:] / 2
     np.testing.assert_allclose(middle.mean(axis=0), 0, atol=4 * 8 / np.sqrt(4000))
     # Truncation at three deviations takes 1.3 % off the standard deviation.

@@ -90,7 +90,7 @@ def quality_by_loop(scores, outputs, overlap, v=0.75):
     total = 0.0
     for n in rivals:
         label = (1, 0) if overlap[n] > 0.5 else (0, 1)
-        squared = sum((f - l) ** 2 for f, l in zip(outputs[n], label, strict=True))
+        squared = sum((f - target) ** 2 for f, target in zip(outputs[n], label, strict=True))
         if squared > 0.0025 / (1 + 3 * label[0]):
             total += abs(math.tanh((overlap[n] - 0.5) / 2)) * squared
     return 1 - total / len(rivals), len(rivals)
