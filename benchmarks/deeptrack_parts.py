@@ -62,7 +62,7 @@ def parts(options: Options) -> dict[str, float]:
     state: Any = Program(tracker.init)({}, frame, jnp.asarray(sequence.boxes[0], jnp.float32), sequence_key(0, ""))
 
     def cue_maps(frame: images.Frame, state: Any) -> jax.Array:
-        maps = deeptrack._cue_maps(config, frame, state.centre, state.size, state.grey)
+        maps = deeptrack._cue_maps(config, frame, state.centre, state.size, state.grey, state.hue)
         return deeptrack._scale_gradient(config, maps, state.gradient_scale)
 
     maps = jax.jit(cue_maps)(frame, state)

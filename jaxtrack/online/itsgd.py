@@ -43,7 +43,7 @@ class Training:
     """r, for the cues' networks."""
     fusion_learning_rate: float = 5e-3
     """r-hat, for the fusion layer."""
-    momentum: float = 0.9
+    momentum: float = 0.0
     """Momentum of both."""
     weight_decay: float = 0.0
     """L2 penalty on the weights and biases."""
@@ -53,7 +53,7 @@ class Training:
     """Training stops when the running loss is at most epsilon."""
     start_factor: float = 2.0
     """Training starts when the loss on a batch is above start_factor * epsilon."""
-    first_rounds: int = 100
+    first_rounds: int = 300
     """Most rounds in the first frame; a round is one step on each cue's network, all on one batch."""
     rounds: int = 10
     """Most rounds in a later frame."""
@@ -67,6 +67,8 @@ class Training:
     """Decay of the negatives' selection probability with their age in frames."""
     temporal: Literal["gaussian", "inverse", "uniform"] = "gaussian"
     """Negatives: exp(-sigma age^2) as printed, exp(-age^2 / sigma), or no temporal sampling."""
+    first_share: float = 0.0
+    """Positives: least share of a batch that comes from the first frame, as long as its samples are kept."""
     label_noise: bool = True
     """Weight the selection by the label quality Q of a sample's frame."""
     joint: bool = False
@@ -111,9 +113,18 @@ def negative_weights(negatives: memory.Memory, config: Training) -> jax.Array:
 
 
 def positive_weights(positives: memory.Memory, config: Training) -> jax.Array:
-    """Selection weights of the positives: uniform, times label quality; `[R]`."""
+    """Selection weights of the positives: uniform, times label quality; `[R]`.
+
+    With `first_share` the samples of the first frame, the only ones whose labels are certain, never have less than
+    that share of all, however many frames follow.
+    """
     rows = memory.valid(positives)
-    return jnp.where(rows, positives.quality, 0.0) if config.label_noise else rows.astype(jnp.float32)
+    weights = jnp.where(rows, positives.quality, 0.0) if config.label_noise else rows.astype(jnp.float32)
+    first = jnp.where(positives.frame == 0, weights, 0.0)
+    share = jnp.sum(first) / jnp.maximum(jnp.sum(weights), 1e-12)
+    wanted = jnp.where(share > 0, jnp.maximum(share, config.first_share), 0.0)
+    others = (weights - first) * (1 - wanted) / jnp.maximum(1 - share, 1e-6)
+    return first * wanted / jnp.maximum(share, 1e-6) + others
 
 
 def draw_batch(key: jax.Array, positives: memory.Memory, negatives: memory.Memory, config: Training) -> Batch:

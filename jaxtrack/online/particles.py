@@ -35,6 +35,8 @@ class Sampling:
     """Distance of neighbouring sizes, in standard deviations of the size."""
     reach: tuple[int, int] = (48, 56)
     """Farthest particle below / above and left / right, in cells of 1/32 patch."""
+    surround: float = 1.0
+    """Farthest negative that is no particle, in sides of the target."""
     context: float = 1.25
     """Side of a patch relative to the target's."""
     exact: bool = False
@@ -104,9 +106,11 @@ def draw(sampling: Sampling, key: jax.Array, size: jax.Array) -> Particles:
 
 
 def surroundings(sampling: Sampling, key: jax.Array, count: int) -> Particles:
-    """Positions spread evenly over the whole map, at the target's size."""
+    """Positions spread evenly around the target, at most `surround` of its sides away, at its own size."""
     reach = jnp.asarray(sampling.reach, jnp.float32)[:, None]
-    row, column = jnp.round(jax.random.uniform(key, (2, count), jnp.float32) * 2 * reach)
+    farthest = jnp.minimum(reach, sampling.surround * CELLS / sampling.context)
+    shift = jax.random.uniform(key, (2, count), jnp.float32, -1.0, 1.0) * farthest
+    row, column = jnp.round(reach + shift)
     return Particles(jnp.full((count,), sampling.middle, jnp.int32), row, column, jnp.ones_like(row))
 
 

@@ -16,7 +16,7 @@ Where this differs from the paper, and why:
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import flax.struct
 import jax
@@ -40,18 +40,26 @@ class Config:
     """How candidates are drawn."""
     cues: tuple[int, ...] = (0, 1, 2)
     """Which of the three cues are used."""
+    hue_fade: float = 20.0
+    """Chroma, in grey levels, at which the hue cue has faded by half; 0 keeps the hue of grey pixels."""
+    value_contrast: bool = False
+    """Colour videos: the second cue is local contrast (of the second radius) instead of the V channel."""
     contrast_radii: tuple[float, float] = (0.1, 0.15)
     """Radii of the two local contrast normalisations (grey videos), as a share of the target's height."""
     positives_per_frame: int = 1
     """theta+: positive samples a frame: the target itself, and others that overlap it by more than 0.5."""
     first_positives: int = 16
     """Positive samples of the first frame, a multiple of positives_per_frame."""
+    positive_overlap: float = 0.5
+    """Least overlap with the target of positive samples besides itself."""
     negatives_per_frame: int = 150
     """theta-: negative samples a frame."""
     positive_capacity: int = 1000
     """Positive samples kept."""
     negative_capacity: int = 500
     """Negative samples kept."""
+    estimate: Literal["best", "mean"] = "best"
+    """The target is the best candidate, or the mean, weighted by score, of those that rival it and overlap it."""
     v: float = 0.75
     """Particles that score above v times the best one's score decide on the label quality Q."""
     training: itsgd.Training = itsgd.Training()
@@ -71,6 +79,7 @@ class State:
       frame: `int32 []`, the number of the next frame.
       key: the random key of the run.
       grey: `bool []`, whether the first frame was grey; it chooses the cues.
+      hue: `float32 []`, the target's mean hue in the first frame, in [0, 1).
       gradient_scale: `float32 []`, 99th percentile of the gradient in the first frame's region of interest.
       network: CueCNN's parameters of each cue, and the fusion layer's.
       velocity: momentum, of the network's structure.
@@ -83,6 +92,7 @@ class State:
     frame: jax.Array
     key: jax.Array
     grey: jax.Array
+    hue: jax.Array
     gradient_scale: jax.Array
     network: Any
     velocity: Any
@@ -105,7 +115,29 @@ def tracker(config: Config = CONFIGS["deeptrack"]) -> Tracker:
 # --- cues ----------------------------------------------------------------------------------------------------------
 
 
-def _cue_maps(config: Config, frame: Frame, centre: jax.Array, size: jax.Array, grey: jax.Array) -> jax.Array:
+def _target_hue(frame: Frame, box: jax.Array) -> jax.Array:
+    """The mean direction of the hues inside a box on the colour circle, weighted by chroma; `[]` in [0, 1)."""
+    rgb = images.crop_area(frame.pixels, frame.size, box, (PATCH, PATCH))
+    chroma = jnp.max(rgb, axis=-1) - jnp.min(rgb, axis=-1)
+    angle = 2 * jnp.pi * images.hue_from_rgb(rgb)
+    mean = jnp.arctan2(jnp.sum(chroma * jnp.sin(angle)), jnp.sum(chroma * jnp.cos(angle)))
+    return (mean / (2 * jnp.pi)) % 1.0
+
+
+def _hue_cue(config: Config, rgb: jax.Array, hue: jax.Array) -> jax.Array:
+    """The H channel turned so that the target's own hue lies in the middle of the range; `[H, W, 3]` to `[H, W]`.
+
+    Hue is a circle: red, skin above all, would otherwise jump between both ends of the range. And where there is
+    hardly any colour the hue is noise; it fades to 0, the value that HSV gives to grey.
+    """
+    chroma = jnp.max(rgb, axis=-1) - jnp.min(rgb, axis=-1)
+    turned = (images.hue_from_rgb(rgb) - hue + 0.5) % 1.0
+    return turned * chroma / (chroma + config.hue_fade) if config.hue_fade else turned
+
+
+def _cue_maps(
+    config: Config, frame: Frame, centre: jax.Array, size: jax.Array, grey: jax.Array, hue: jax.Array
+) -> jax.Array:
     """The three cues around the target at every size, `[L, H, W, 3]`, the gradient not yet scaled."""
     # Blur radii are shares of the target's height; a column of the map is wider or narrower than a row.
     per_row = PATCH / config.sampling.context
@@ -119,7 +151,8 @@ def _cue_maps(config: Config, frame: Frame, centre: jax.Array, size: jax.Array, 
             (jnp.clip(images.local_contrast(luma, jnp.float32(r * per_row), r * per_column), -3, 3) + 3) / 6
             for r in config.contrast_radii
         ]
-        colour = [images.hue_from_rgb(rgb), images.value_from_rgb(rgb)]
+        value = contrasts[1] if config.value_contrast else images.value_from_rgb(rgb)
+        colour = [_hue_cue(config, rgb, hue), value]
         pair = jnp.where(grey, jnp.stack(contrasts, -1), jnp.stack(colour, -1))
         return jnp.concatenate([RANGE * pair, images.gradient_magnitude(luma)[..., None]], axis=-1)
 
@@ -156,6 +189,19 @@ def _outputs(config: Config, network: itsgd.Network, maps: jax.Array, candidates
 # --- learning ------------------------------------------------------------------------------------------------------
 
 
+def estimate(config: Config, scores: jax.Array, candidate_boxes: jax.Array) -> jax.Array:
+    """The target's box, `float32 [4]`, from the candidates' scores `[N]` and boxes `[N, 4]`."""
+    winner = jnp.argmax(scores)
+    best = candidate_boxes[winner]
+    if config.estimate == "best":
+        return best
+    overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(best[None], candidate_boxes.shape))
+    rivals = (scores > config.v * scores[winner]) & (overlap > 0.5) & (scores > 0)
+    # The winner always counts, so that the weights have a positive sum even where no score is positive.
+    weight = jnp.where(rivals, scores, 0.0).at[winner].set(jnp.maximum(scores[winner], 1e-6))
+    return jnp.sum(weight[:, None] * candidate_boxes, axis=0) / jnp.sum(weight)
+
+
 def quality(config: Config, scores: jax.Array, outputs: jax.Array, overlap: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Q, the probability that a frame's labels are right, and |P|, the number of particles that rival the best.
 
@@ -187,16 +233,15 @@ def _choose_negatives(config: Config, key: jax.Array, overlap: jax.Array) -> jax
     """
     order = jax.random.uniform(key, overlap.shape, jnp.float32)
     is_particle = jnp.arange(len(overlap), dtype=jnp.int32) < config.sampling.particles
-    # A third: the overlap of a box half a target away.
-    rank = jnp.where(is_particle & (overlap <= 0.5), 2.0, jnp.where(~is_particle & (overlap <= 1 / 3), 1.0, 0.0))
+    rank = jnp.where(overlap <= 0.5, jnp.where(is_particle, 2.0, 1.0), 0.0)
     return jax.lax.top_k(rank + order, config.negatives_per_frame)[1]
 
 
-def _choose_positives(key: jax.Array, overlap: jax.Array, count: int) -> jax.Array:
-    """Indices of positives besides the target itself, `[count]`, at random among those with an overlap above 0.5."""
+def _choose_positives(config: Config, key: jax.Array, overlap: jax.Array, count: int) -> jax.Array:
+    """Indices of positives besides the target itself, `[count]`, at random among those that overlap it."""
     order = jax.random.uniform(key, overlap.shape, jnp.float32)
     # Where too few overlap that much, the nearest ones stand in.
-    rank = jnp.where(overlap > 0.5, 2.0 + order, overlap)
+    rank = jnp.where(overlap > config.positive_overlap, 2.0 + order, overlap)
     return jax.lax.top_k(rank, count)[1]
 
 
@@ -230,7 +275,7 @@ def _remember(
     target = particles.to_boxes(sampling, state.centre, state.size, best)
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(target, candidate_boxes.shape))
     chosen = _choose_negatives(config, negative_key, overlap)
-    extra = _choose_positives(positive_key, overlap, count - 1)
+    extra = _choose_positives(config, positive_key, overlap, count - 1)
     negatives = jax.tree.map(lambda leaf: leaf[chosen], everything)
     positives = jax.tree.map(lambda one, others: jnp.concatenate([one, others[extra]]), best, everything)
     overlaps = jnp.concatenate([jnp.ones((1,), jnp.float32), overlap[extra]])
@@ -257,7 +302,8 @@ def _init(config: Config, params: dict, frame: Frame, box: jax.Array, key: jax.A
     del params
     key, cue_key, fusion_key, particle_key, remember_key, learn_key = jax.random.split(key, 6)
     centre, size = box[:2] + box[2:] / 2, box[2:]
-    maps = _cue_maps(config, frame, centre, size, frame.grey)
+    hue = _target_hue(frame, box)
+    maps = _cue_maps(config, frame, centre, size, frame.grey, hue)
     cues = len(config.cues)
     network = {"cues": init_cues(cue_key, cues), "fusion": init_fusion(fusion_key, cues)}
     patch = (PATCH, PATCH, cues)
@@ -267,6 +313,7 @@ def _init(config: Config, params: dict, frame: Frame, box: jax.Array, key: jax.A
         frame=jnp.zeros((), jnp.int32),
         key=key,
         grey=frame.grey,
+        hue=hue,
         gradient_scale=jnp.maximum(jnp.percentile(maps[..., 2], 99.0), 1e-3),
         network=network,
         velocity=jax.tree.map(jnp.zeros_like, network),
@@ -285,22 +332,22 @@ def _step(config: Config, params: dict, state: State, frame: Frame) -> tuple[Sta
     """One frame: score the particles, take the best, remember samples, train if the loss is high."""
     del params
     particle_key, remember_key, learn_key = jax.random.split(jax.random.fold_in(state.key, state.frame), 3)
-    maps = _cue_maps(config, frame, state.centre, state.size, state.grey)
+    maps = _cue_maps(config, frame, state.centre, state.size, state.grey, state.hue)
     maps = _scale_gradient(config, maps, state.gradient_scale)
     candidates = particles.draw(config.sampling, particle_key, state.size)
     outputs = _outputs(config, state.network, maps, candidates)
     scores = score(outputs)
-    winner = jnp.argmax(scores)
-    best = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
     candidate_boxes = particles.to_boxes(config.sampling, state.centre, state.size, candidates)
-    box = candidate_boxes[winner]
+    box = estimate(config, scores, candidate_boxes)
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(box[None], candidate_boxes.shape))
     q, rivals = quality(config, scores, outputs, overlap)
-    state = _remember(config, remember_key, state, maps, candidates, best, q, config.positives_per_frame)
+    # Of all candidates the one at the estimate becomes the positive sample; with "best" it is the best one.
+    closest = jax.tree.map(lambda leaf: leaf[jnp.argmax(overlap)][None], candidates)
+    state = _remember(config, remember_key, state, maps, candidates, closest, q, config.positives_per_frame)
     state = dataclasses.replace(state, centre=box[:2] + box[2:] / 2, size=box[2:])
     state, report = _learn(config, learn_key, state, first=False)
     diagnostics = {"quality": q, "rivals": rivals, **report._asdict()}
-    return state, Prediction(box=box, score=scores[winner], diagnostics=diagnostics)
+    return state, Prediction(box=box, score=jnp.max(scores), diagnostics=diagnostics)
 
 
 def score(outputs: jax.Array) -> jax.Array:

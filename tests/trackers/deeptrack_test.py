@@ -116,7 +116,7 @@ def test_where_no_particle_scores_above_zero_the_best_twentieth_are_the_rivals()
 
 def test_negatives_are_particles_first_and_surroundings_where_those_run_out():
     config = dataclasses.replace(SMALL, sampling=Sampling(particles=50))
-    overlap = jnp.concatenate([jnp.full((20,), 0.4), jnp.full((30,), 0.9), jnp.full((30,), 0.2), jnp.full((30,), 0.4)])
+    overlap = jnp.concatenate([jnp.full((20,), 0.4), jnp.full((30,), 0.9), jnp.full((30,), 0.2), jnp.full((30,), 0.6)])
     chosen = np.asarray(deeptrack._choose_negatives(config, jax.random.key(0), overlap))
     assert len(chosen) == 30
     assert len(set(chosen.tolist())) == 30
@@ -127,11 +127,26 @@ def test_negatives_are_particles_first_and_surroundings_where_those_run_out():
 def test_cues_of_a_grey_video_forget_its_brightness_and_those_of_a_colour_video_do_not():
     clip = moving_square(2, colour=False)
     frame, darker = images.make_frame(clip[0]), images.make_frame(clip[0] // 2)
-    cue = jax.jit(lambda f, grey: deeptrack._cue_maps(Config(), f, BOX[:2] + BOX[2:] / 2, BOX[2:], grey))
+    cue = jax.jit(
+        lambda f, grey: deeptrack._cue_maps(Config(), f, BOX[:2] + BOX[2:] / 2, BOX[2:], grey, jnp.float32(0.3))
+    )
     grey, colour = cue(frame, True), cue(frame, False)
     assert float(jnp.abs(cue(darker, True)[..., :2] - grey[..., :2]).mean()) < 0.1
     np.testing.assert_allclose(cue(darker, False)[..., 1], 0.5 * colour[..., 1], atol=0.03)
     np.testing.assert_array_equal(colour[..., 0], 0)  # grey has no hue
+
+
+def test_hue_is_turned_to_the_targets_own_and_fades_where_there_is_no_colour():
+    red = np.zeros((90, 90, 3), np.uint8)
+    red[:, ::2] = (200, 20, 10)  # hues on both sides of red, where the circle is cut
+    red[:, 1::2] = (200, 10, 20)
+    frame = images.make_frame(red)
+    hue = deeptrack._target_hue(frame, jnp.asarray([10.0, 10.0, 64.0, 64.0]))
+    assert min(float(hue), 1 - float(hue)) < 0.01
+    plain = dataclasses.replace(Config(), hue_fade=0.0)
+    np.testing.assert_allclose(deeptrack._hue_cue(plain, jnp.asarray(red, jnp.float32), hue), 0.5, atol=0.02)
+    pale = jnp.asarray([[[120.0, 100.0, 100.0]]])  # red with a chroma of 20, where it has faded by half
+    np.testing.assert_allclose(deeptrack._hue_cue(Config(), pale, hue), 0.25, atol=0.01)
 
 
 def test_the_exact_and_the_shared_evaluation_score_the_same_particle_alike():
@@ -143,7 +158,7 @@ def test_the_exact_and_the_shared_evaluation_score_the_same_particle_alike():
     several = several._replace(row=several.row + jnp.asarray([0.0, 3.0, -5.0]))
 
     def outputs(config, candidates):
-        maps = deeptrack._cue_maps(config, frame, state.centre, state.size, state.grey)
+        maps = deeptrack._cue_maps(config, frame, state.centre, state.size, state.grey, state.hue)
         maps = deeptrack._scale_gradient(config, maps, state.gradient_scale)
         return deeptrack._outputs(config, state.network, maps, candidates)
 
