@@ -12,7 +12,6 @@ from jaxtrack.compilation import Program
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame
 from jaxtrack.running import (
-    Programs,
     chunk_length,
     drive,
     first_frame,
@@ -26,8 +25,11 @@ from jaxtrack.tracker import Track, Tracker, Video, sequence_key
 
 
 @functools.lru_cache(maxsize=32)
-def batch_programs(tracker: Tracker, devices: tuple[Any, ...]) -> Programs:
-    """The same for lanes side by side; arrays are [device, lane, ...], a chunk's frames [device, frame, lane, ...]."""
+def batch_programs(tracker: Tracker, devices: tuple[Any, ...]) -> tuple[Program, Program]:
+    """The programs `init` and `chunk` of `running.programs` for lanes side by side.
+
+    Arrays are [device, lane, ...], a chunk's frames [device, frame, lane, ...].
+    """
     lanes = Tracker(
         init=jax.vmap(tracker.init, in_axes=(None, 0, 0, 0)),
         step=jax.vmap(tracker.step, in_axes=(None, 0, 0)),
@@ -36,15 +38,9 @@ def batch_programs(tracker: Tracker, devices: tuple[Any, ...]) -> Programs:
     def over_devices(in_axes: tuple[int | None, ...]) -> Callable:
         return functools.partial(jax.pmap, in_axes=in_axes, devices=devices)
 
-    return Programs(
-        init=Program(lanes.init, transform=over_devices((None, 0, 0, 0))),
-        step=Program(lanes.step, transform=over_devices((None, 0, 0)), donate_argnums=(1,)),
-        chunk=Program(
-            functools.partial(track_chunk, lanes),
-            transform=over_devices((None, 0, 0, None)),
-            donate_argnums=(1,),
-        ),
-    )
+    init = Program(lanes.init, transform=over_devices((None, 0, 0, 0)))
+    chunk = functools.partial(track_chunk, lanes)
+    return init, Program(chunk, transform=over_devices((None, 0, 0, None)), donate_argnums=(1,))
 
 
 def run_batch(
@@ -101,7 +97,15 @@ def run_batch(
             if on_progress is not None:
                 done = sum(len(videos[i]) for i in tracks)
                 report = functools.partial(_report, on_progress, done, [len(videos[i]) for i in lanes])
-            new = _run_lanes(tracker, params, batch, width, devices, report)
+            try:
+                new = _run_lanes(tracker, params, batch, width, devices, report)
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                raise UserError(
+                    f"{width} videos side by side do not fit into the memory of {len(devices)} x "
+                    f"{devices[0].device_kind}: take a smaller width"
+                ) from error
             tracks.update(zip(lanes, new, strict=True))
     return [tracks[i] for i in range(len(videos))]
 
@@ -136,10 +140,10 @@ def _run_lanes(
         chunks = [load_chunk(video, start, frame) for (video, _, _), (frame, _) in zip(padded, firsts, strict=True)]
         return Frame(*(split(np.stack(leaves, 1), axis=1) for leaves in zip(*chunks, strict=True)))  # type: ignore[arg-type]
 
-    parts = batch_programs(tracker, tuple(devices))
+    init, chunk = batch_programs(tracker, tuple(devices))
     predictions, seconds, compile_seconds = drive(
-        parts.init,
-        parts.chunk,
+        init,
+        chunk,
         params,
         (frames, boxes, keys.reshape(len(devices), -1)),  # type: ignore[arg-type]
         load,

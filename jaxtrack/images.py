@@ -6,6 +6,7 @@ Pixel centres lie at half-integers: pixel (row i, column j) covers [j, j+1) x [i
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,6 +108,7 @@ def crop(
     Returns:
       `float32 [out[0], out[1], C]`.
     """
+    chex.assert_rank([pixels, size, box], [3, 1, 1])
     pixels = jnp.asarray(pixels)  # A numpy array could not be indexed by traced positions.
     top, bottom, weight_y = _taps(box[1], box[3], out[0])
     left, right, weight_x = _taps(box[0], box[2], out[1])

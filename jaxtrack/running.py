@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrack.compilation import Program
-from jaxtrack.data.sequences import check_init_box
+from jaxtrack.data.sequences import check_image_size, check_init_box
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame, as_rgb, make_frame, place
 from jaxtrack.tracker import Prediction, Track, Tracker, Video, sequence_key
@@ -61,11 +61,7 @@ def programs(tracker: Tracker) -> Programs:
 
 def _read(video: Video, index: int, size: tuple[int, int]) -> np.ndarray:
     image = as_rgb(video[index])
-    if image.shape[:2] != size:
-        raise UserError(
-            f"frame {index} of {name_of(video) or 'the video'} has {image.shape[1]} x {image.shape[0]} pixels, "
-            f"the first one {size[1]} x {size[0]}: all frames of a video must have one size"
-        )
+    check_image_size(image, size, f"{name_of(video) or 'the video'}: frame {index + 1}")
     return image
 
 

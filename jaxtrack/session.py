@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxtrack.data.sequences import check_init_box
+from jaxtrack.data.sequences import check_image_size, check_init_box
 from jaxtrack.errors import UserError
 from jaxtrack.images import as_rgb, make_frame
 from jaxtrack.running import programs
@@ -36,7 +36,7 @@ class Session:
         self._programs = programs(tracker)
         self._params = params
         self._key = sequence_key(seed, name)
-        self.name_of = name
+        self._name = name
         self._flip = colour == "bgr"
         self._state: Any = None
         self._size: tuple[int, ...] = ()
@@ -45,7 +45,7 @@ class Session:
         """Starts on an image, `uint8 [H, W, 3]` or [H, W], with the target's box (x, y, w, h) in pixels, 0-based."""
         image = self._rgb(image)
         box = np.asarray(box, np.float32)
-        check_init_box(box, image.shape[:2], self.name_of or "the first frame")
+        check_init_box(box, image.shape[:2], self._name or "the first frame")
         self._size = image.shape[:2]
         self._state = self._programs.init(self._params, make_frame(image), box, self._key)
 
@@ -54,11 +54,7 @@ class Session:
         if self._state is None:
             raise UserError("call init(image, box) before update(image)")
         image = self._rgb(image)
-        if image.shape[:2] != self._size:
-            raise UserError(
-                f"the image has {image.shape[1]} x {image.shape[0]} pixels, the first one had "
-                f"{self._size[1]} x {self._size[0]}: all images of a session must have one size"
-            )
+        check_image_size(image, self._size, "the image")
         self._state, prediction = self._programs.step(self._params, self._state, make_frame(image))
         return jax.device_get(prediction)
 

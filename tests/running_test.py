@@ -175,11 +175,11 @@ def test_videos_of_several_canvases_come_back_in_the_order_given():
 def test_a_frame_of_another_size_is_refused_with_its_number(clip):
     video = Clip("broken", 0, 6)
     video[4] = video[4][:100]
-    with pytest.raises(UserError, match=r"frame 4 of broken has 160 x 100 pixels, the first one 160 x 120"):
+    with pytest.raises(UserError, match=r"broken: frame 5 has 160x100 pixels, the first one 160x120"):
         run(wandering, {"rate": np.float32(0.5)}, video, BOX)
     session = Session(wandering, {"rate": np.float32(0.5)})
     session.init(clip[0], BOX)
-    with pytest.raises(UserError, match="160 x 100"):
+    with pytest.raises(UserError, match="the image has 160x100"):
         session.update(clip[1][:100])
 
 
@@ -200,6 +200,18 @@ def test_other_mistakes_get_a_sentence(clip):
         Session(wandering, {}).update(clip[0])
     with pytest.raises(UserError, match="'rgb' or 'bgr'"):
         Session(wandering, {}, colour="hsv")
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_refused_in_words(clip):
+    def huge(params, frame, box, key):
+        return wander_init(params, frame, box, key), jnp.zeros((1 << 45,), jnp.uint8)
+
+    def step(params, state, frame):
+        new, prediction = wander_step(params, state[0], frame)
+        return (new, state[1]), prediction
+
+    with pytest.raises(UserError, match="4 videos side by side do not fit into the memory of 4 x cpu"):
+        run_batch(Tracker(huge, step), {"rate": np.float32(0.5)}, [clip], [BOX], [0], width=4)
 
 
 def test_equal_configurations_share_one_tracker():

@@ -4,14 +4,13 @@ On disk the corner is 1-based (MATLAB's first pixel is 1), in memory it is 0-bas
 place where that is converted.
 """
 
-import contextlib
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 
 from jaxtrack.errors import UserError
+from jaxtrack.files import write_text
 
 # OTB's files are separated by comma, by tab or by blanks, some by a mixture.
 _SEPARATOR = re.compile(r"\s*,\s*|\s+")
@@ -55,7 +54,7 @@ def write_boxes(path: Path, boxes: np.ndarray) -> None:
     if broken.size:
         raise ValueError(f"{path}: the box of frame {broken[0]} is not finite: {boxes[broken[0]]}")
     rows = (",".join(f"{value:.4f}" for value in row) for row in boxes + _FILE_ORIGIN)
-    write_text_atomically(path, "".join(f"{row}\n" for row in rows))
+    write_text(path, "".join(f"{row}\n" for row in rows))
 
 
 def annotated_rows(boxes: np.ndarray) -> np.ndarray:
@@ -71,25 +70,6 @@ def annotated_rows(boxes: np.ndarray) -> np.ndarray:
       `bool [N]`.
     """
     return np.all(boxes + _FILE_ORIGIN > 0, axis=1)
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Writes `text` beside `path` and moves it into place, so that no reader ever sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because a rename across file systems is a copy; not by `tempfile`, whose files are
-    # private to the user whatever the umask says.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
 
 
 def _parse_row(line: str, where: str) -> list[float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from jaxtrack.data.sequences import check_image_size
 from jaxtrack.errors import UserError
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -29,11 +30,7 @@ class ImageFolder:
     def __getitem__(self, index: int) -> np.ndarray:
         """Image `index` (0-based), `uint8 [H, W, 3]` RGB; `UserError` when it is missing, broken or of another size."""
         image = self._decode(index)
-        if image.shape[:2] != self.size:
-            raise UserError(
-                f"{self._where(index)} has {image.shape[1]}x{image.shape[0]} pixels but the first frame has "
-                f"{self.size[1]}x{self.size[0]}: all images of a sequence must have one size"
-            )
+        check_image_size(image, self.size, self._where(index))
         return image
 
     @functools.cached_property

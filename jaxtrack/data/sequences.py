@@ -113,6 +113,15 @@ def check_init_box(box: np.ndarray, image_size: tuple[int, int], where: str) -> 
         raise UserError(f"{where}: {shown} lies outside the image of {width}x{height} pixels")
 
 
+def check_image_size(image: np.ndarray, first: tuple[int, ...], where: str) -> None:
+    """Refuses an image, `[H, W, ...]`, of another size than the first one's (height, width); `where` names it."""
+    if image.shape[:2] != tuple(first):
+        raise UserError(
+            f"{where} has {image.shape[1]}x{image.shape[0]} pixels, the first one {first[1]}x{first[0]}: "
+            "all images of a video must have one size"
+        )
+
+
 def title_of_part(title: str, found: int, total: int, *, selected: bool = False) -> str:
     """How a benchmark is called of which only some sequences are scored, so that no table says more than it is.
 

@@ -22,6 +22,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from jaxtrack.boxes import iou
+
 _STEPS = np.arange(21)
 # MATLAB builds 0:0.05:1 from both ends. An overlap of 13/20 exceeds this 0.65, but neither 13 * 0.05 nor 13 / 20.
 SUCCESS_THRESHOLDS = np.where(_STEPS <= 10, _STEPS * 0.05, 1 - (20 - _STEPS) * 0.05)
@@ -121,12 +123,7 @@ def overlap(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Returns:
       `float64 [N]` in [0, 1]; 0 where the union is empty.
     """
-    boxes, truth = _as_boxes(boxes, "boxes"), _as_boxes(truth, "truth")
-    ends = np.minimum(boxes[:, :2] + boxes[:, 2:], truth[:, :2] + truth[:, 2:])
-    sides = np.maximum(0.0, ends - np.maximum(boxes[:, :2], truth[:, :2]))  # [N, 2]
-    intersection = sides[:, 0] * sides[:, 1]
-    union = boxes[:, 2] * boxes[:, 3] + truth[:, 2] * truth[:, 3] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return iou(_as_boxes(boxes, "boxes"), _as_boxes(truth, "truth"))
 
 
 def centre_error(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:

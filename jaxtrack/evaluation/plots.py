@@ -5,8 +5,6 @@ change. The same numbers give the same file, byte for byte, with one version of 
 """
 
 import contextlib
-import io
-import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ from matplotlib.figure import Figure
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics
 from jaxtrack.evaluation.comparison import Comparison, TrackerResult
+from jaxtrack.files import replacing
 
 # Okabe and Ito's colours that are told apart with colour-blind eyes, less yellow (too pale on white), plus three
 # that differ from them in lightness. Lines of similar lightness have different styles, so that print in grey works.
@@ -127,12 +126,9 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     stem = Path(stem)
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
         for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
-            drawn = io.BytesIO()
-            with _style():
-                figure.savefig(drawn, format=path.suffix[1:], dpi=150, metadata=metadata)
-            _write_atomically(path, drawn.getvalue())
+            with _style(), replacing(path) as file:
+                figure.savefig(file, format=path.suffix[1:], dpi=150, metadata=metadata)
     except OSError as error:
         raise UserError(f"cannot write plots to {stem.parent}: {error.strerror or error}") from error
     return paths
@@ -239,12 +235,3 @@ def _style() -> Iterator[None]:
     """Matplotlib's defaults and ours; the user's settings are back afterwards."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxtrack.data.boxfiles import read_boxes, write_boxes, write_text_atomically
+from jaxtrack.data.boxfiles import read_boxes, write_boxes
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance
+from jaxtrack.files import replacing, write_text
 
 _FORMAT = 1
 # Writing a file takes milliseconds: a temporary file older than this belongs to a process that was killed.
@@ -199,15 +200,22 @@ class RunStore(StoredRun):
           boxes: `[N, 4]`, (x, y, w, h), 0-based pixels, finite.
           seconds: `[N]`, wall time of each frame.
           diagnostics: named numeric arrays `[N, ...]`.
+
+        Raises:
+          UserError: the files cannot be written (any more).
         """
         boxes, seconds = np.asarray(boxes, np.float64), np.asarray(seconds, np.float64)
         if seconds.shape != (len(boxes),):
             raise ValueError(f"{sequence}: {len(boxes)} boxes but times of shape {list(seconds.shape)}")
-        self._record_environment()
-        write_text_atomically(self._path(sequence, ".times.txt"), "".join(f"{s:.6f}\n" for s in seconds))
-        if diagnostics:
-            _write_arrays(self._path(sequence, ".diagnostics.npz"), diagnostics, len(boxes))
-        write_boxes(self._path(sequence, ".txt"), boxes)
+        try:
+            self._record_environment()
+            write_text(self._path(sequence, ".times.txt"), "".join(f"{s:.6f}\n" for s in seconds))
+            if diagnostics:
+                _write_arrays(self._path(sequence, ".diagnostics.npz"), diagnostics, len(boxes))
+            write_boxes(self._path(sequence, ".txt"), boxes)
+        except OSError as error:  # a full disk, a share that went away
+            reason = error.strerror or str(error)
+            raise UserError(f"cannot write the results of {sequence} to {self.directory}: {reason}") from error
 
     def _record_environment(self) -> None:
         info = _read_info(self.directory)  # again: another process may have added its environment meanwhile
@@ -328,13 +336,8 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], frames: int) -> 
             raise ValueError(
                 f"diagnostic {name!r} must be numbers [{frames}, ...], got {array.dtype} {list(array.shape)}"
             )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _read_info(directory: Path) -> dict[str, Any]:
@@ -355,4 +358,4 @@ def _read_info(directory: Path) -> dict[str, Any]:
 
 def _write_info(directory: Path, info: dict[str, Any]) -> None:
     text = json.dumps(info, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text_atomically(directory / "run.json", text + "\n")
+    write_text(directory / "run.json", text + "\n")

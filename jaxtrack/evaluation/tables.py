@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxtrack.data.boxfiles import write_text_atomically
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics
 from jaxtrack.evaluation.comparison import ATTRIBUTES, Comparison, Spread, TrackerResult
+from jaxtrack.files import write_text
 
 _NOT_COMPARED = "Rows with fewer sequences are means over those sequences and are not compared with the others."
 
@@ -94,7 +94,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
     paths = [Path(folder) / name for name in contents]
     try:
         for path, text in zip(paths, contents.values(), strict=True):
-            write_text_atomically(path, text)
+            write_text(path, text)
     except OSError as error:
         raise UserError(f"cannot write tables to {folder}: {error.strerror or error}") from error
     return paths

@@ -67,8 +67,6 @@ class Training:
     """Decay of the negatives' selection probability with their age in frames."""
     temporal: Literal["gaussian", "inverse", "uniform"] = "gaussian"
     """Negatives: exp(-sigma age^2) as printed, exp(-age^2 / sigma), or no temporal sampling."""
-    first_share: float = 0.0
-    """Positives: least share of a batch that comes from the first frame, as long as its samples are kept."""
     label_noise: bool = True
     """Weight the selection by the label quality Q of a sample's frame."""
     joint: bool = False
@@ -113,18 +111,9 @@ def negative_weights(negatives: memory.Memory, config: Training) -> jax.Array:
 
 
 def positive_weights(positives: memory.Memory, config: Training) -> jax.Array:
-    """Selection weights of the positives: uniform, times label quality; `[R]`.
-
-    With `first_share` the samples of the first frame, the only ones whose labels are certain, never have less than
-    that share of all, however many frames follow.
-    """
+    """Selection weights of the positives: uniform, times label quality; `[R]`."""
     rows = memory.valid(positives)
-    weights = jnp.where(rows, positives.quality, 0.0) if config.label_noise else rows.astype(jnp.float32)
-    first = jnp.where(positives.frame == 0, weights, 0.0)
-    share = jnp.sum(first) / jnp.maximum(jnp.sum(weights), 1e-12)
-    wanted = jnp.where(share > 0, jnp.maximum(share, config.first_share), 0.0)
-    others = (weights - first) * (1 - wanted) / jnp.maximum(1 - share, 1e-6)
-    return first * wanted / jnp.maximum(share, 1e-6) + others
+    return jnp.where(rows, positives.quality, 0.0) if config.label_noise else rows.astype(jnp.float32)
 
 
 def draw_batch(key: jax.Array, positives: memory.Memory, negatives: memory.Memory, config: Training) -> Batch:

@@ -16,7 +16,7 @@ Where this differs from the paper, and why:
 
 import dataclasses
 import functools
-from typing import Any, Literal
+from typing import Any
 
 import flax.struct
 import jax
@@ -42,7 +42,7 @@ class Config:
     """Which of the three cues are used."""
     hue_fade: float = 20.0
     """Chroma, in grey levels, at which the hue cue has faded by half; 0 keeps the hue of grey pixels."""
-    value_contrast: bool = False
+    value_contrast: bool = True
     """Colour videos: the second cue is local contrast (of the second radius) instead of the V channel."""
     contrast_radii: tuple[float, float] = (0.1, 0.15)
     """Radii of the two local contrast normalisations (grey videos), as a share of the target's height."""
@@ -50,16 +50,12 @@ class Config:
     """theta+: positive samples a frame: the target itself, and others that overlap it by more than 0.5."""
     first_positives: int = 16
     """Positive samples of the first frame, a multiple of positives_per_frame."""
-    positive_overlap: float = 0.5
-    """Least overlap with the target of positive samples besides itself."""
     negatives_per_frame: int = 150
     """theta-: negative samples a frame."""
     positive_capacity: int = 1000
     """Positive samples kept."""
     negative_capacity: int = 500
     """Negative samples kept."""
-    estimate: Literal["best", "mean"] = "best"
-    """The target is the best candidate, or the mean, weighted by score, of those that rival it and overlap it."""
     v: float = 0.75
     """Particles that score above v times the best one's score decide on the label quality Q."""
     training: itsgd.Training = itsgd.Training()
@@ -189,19 +185,6 @@ def _outputs(config: Config, network: itsgd.Network, maps: jax.Array, candidates
 # --- learning ------------------------------------------------------------------------------------------------------
 
 
-def estimate(config: Config, scores: jax.Array, candidate_boxes: jax.Array) -> jax.Array:
-    """The target's box, `float32 [4]`, from the candidates' scores `[N]` and boxes `[N, 4]`."""
-    winner = jnp.argmax(scores)
-    best = candidate_boxes[winner]
-    if config.estimate == "best":
-        return best
-    overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(best[None], candidate_boxes.shape))
-    rivals = (scores > config.v * scores[winner]) & (overlap > 0.5) & (scores > 0)
-    # The winner always counts, so that the weights have a positive sum even where no score is positive.
-    weight = jnp.where(rivals, scores, 0.0).at[winner].set(jnp.maximum(scores[winner], 1e-6))
-    return jnp.sum(weight[:, None] * candidate_boxes, axis=0) / jnp.sum(weight)
-
-
 def quality(config: Config, scores: jax.Array, outputs: jax.Array, overlap: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Q, the probability that a frame's labels are right, and |P|, the number of particles that rival the best.
 
@@ -237,11 +220,11 @@ def _choose_negatives(config: Config, key: jax.Array, overlap: jax.Array) -> jax
     return jax.lax.top_k(rank + order, config.negatives_per_frame)[1]
 
 
-def _choose_positives(config: Config, key: jax.Array, overlap: jax.Array, count: int) -> jax.Array:
-    """Indices of positives besides the target itself, `[count]`, at random among those that overlap it."""
+def _choose_positives(key: jax.Array, overlap: jax.Array, count: int) -> jax.Array:
+    """Indices of positives besides the target itself, `[count]`, at random among those with an overlap above 0.5."""
     order = jax.random.uniform(key, overlap.shape, jnp.float32)
     # Where too few overlap that much, the nearest ones stand in.
-    rank = jnp.where(overlap > config.positive_overlap, 2.0 + order, overlap)
+    rank = jnp.where(overlap > 0.5, 2.0 + order, overlap)
     return jax.lax.top_k(rank, count)[1]
 
 
@@ -275,7 +258,7 @@ def _remember(
     target = particles.to_boxes(sampling, state.centre, state.size, best)
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(target, candidate_boxes.shape))
     chosen = _choose_negatives(config, negative_key, overlap)
-    extra = _choose_positives(config, positive_key, overlap, count - 1)
+    extra = _choose_positives(positive_key, overlap, count - 1)
     negatives = jax.tree.map(lambda leaf: leaf[chosen], everything)
     positives = jax.tree.map(lambda one, others: jnp.concatenate([one, others[extra]]), best, everything)
     overlaps = jnp.concatenate([jnp.ones((1,), jnp.float32), overlap[extra]])
@@ -338,16 +321,16 @@ def _step(config: Config, params: dict, state: State, frame: Frame) -> tuple[Sta
     outputs = _outputs(config, state.network, maps, candidates)
     scores = score(outputs)
     candidate_boxes = particles.to_boxes(config.sampling, state.centre, state.size, candidates)
-    box = estimate(config, scores, candidate_boxes)
+    winner = jnp.argmax(scores)
+    box = candidate_boxes[winner]
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(box[None], candidate_boxes.shape))
     q, rivals = quality(config, scores, outputs, overlap)
-    # Of all candidates the one at the estimate becomes the positive sample; with "best" it is the best one.
-    closest = jax.tree.map(lambda leaf: leaf[jnp.argmax(overlap)][None], candidates)
-    state = _remember(config, remember_key, state, maps, candidates, closest, q, config.positives_per_frame)
+    best = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
+    state = _remember(config, remember_key, state, maps, candidates, best, q, config.positives_per_frame)
     state = dataclasses.replace(state, centre=box[:2] + box[2:] / 2, size=box[2:])
     state, report = _learn(config, learn_key, state, first=False)
     diagnostics = {"quality": q, "rivals": rivals, **report._asdict()}
-    return state, Prediction(box=box, score=jnp.max(scores), diagnostics=diagnostics)
+    return state, Prediction(box=box, score=scores[winner], diagnostics=diagnostics)
 
 
 def score(outputs: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from jaxtrack.data.sequences import check_init_box
+from jaxtrack.data.sequences import check_image_size, check_init_box
 from jaxtrack.errors import UserError
 from jaxtrack.images import as_rgb
 from jaxtrack.tracker import Prediction
@@ -191,11 +191,7 @@ class OpencvSession:
         if not self._size:
             raise UserError("call init(image, box) before update(image)")
         image = as_rgb(image)
-        if image.shape[:2] != self._size:
-            raise UserError(
-                f"the image has {image.shape[1]} x {image.shape[0]} pixels, the first one had "
-                f"{self._size[1]} x {self._size[0]}: all images of a session must have one size"
-            )
+        check_image_size(image, self._size, "the image")
         found = self._find(image)
         if found is not None:
             self._box = found

@@ -1,12 +1,14 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -249,23 +251,55 @@ def test_a_download_to_nowhere(capsys, monkeypatch):
     assert "say by --data-dir" in error_of(capsys, *arguments)
 
 
-def test_a_broken_image_names_the_sequence_and_keeps_what_is_complete(data_dir, tmp_path, capsys, options):
-    broken = tmp_path / "data"
-    for name in ("Deer", "Football1"):
-        (broken / "otb" / name).mkdir(parents=True)
-        for path in (data_dir / "otb" / name).iterdir():
-            (broken / "otb" / name / path.name).symlink_to(path)
-    images = broken / "otb" / "Football1" / "img"
-    images.unlink()
-    images.mkdir()
-    for path in (data_dir / "otb" / "Football1" / "img").iterdir():
-        (images / path.name).symlink_to(path)
-    (images / "0030.jpg").unlink()
-    (images / "0030.jpg").write_bytes(b"\xff\xd8 no image \xff\xd9")
+@pytest.fixture
+def broken(data_dir, tmp_path):
+    """A copy of the data of which a test may damage Football1; Deer is whole."""
+    return Path(shutil.copytree(data_dir, tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "message"),
+    [
+        (9, "11,13,left,8", "line 10: expected four finite numbers"),
+        (9, "NaN,13,8,8", "line 10: expected four finite numbers"),
+        (0, "60,13,8,8", "lies outside the image of 48x36 pixels"),
+        (0, "11,13,0,8", "is empty"),
+        (73, "", "has 73 rows for 74 images"),
+    ],
+)
+def test_a_broken_annotation_is_told_before_anything_runs(broken, options, capsys, tmp_path, row, text, message):
+    annotation = broken / "otb" / "Football1" / "groundtruth_rect.txt"
+    rows = annotation.read_text().splitlines()
+    rows[row] = text
+    annotation.write_text("\n".join(rows))
+    line = error_of(capsys, *options, f"--data-dir={broken}")
+    assert "Football1" in line
+    assert message in line
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_sequence_without_images_is_told_before_anything_runs(broken, options, capsys, tmp_path):
+    for image in (broken / "otb" / "Football1" / "img").iterdir():
+        image.unlink()
+    assert "Football1: empty sequence" in error_of(capsys, *options, f"--data-dir={broken}")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (b"\xff\xd8 no image \xff\xd9", "does not decode as an image"),
+        (cv2.imencode(".jpg", np.zeros((36, 40, 3), np.uint8))[1].tobytes(), "has 40x36 pixels, the first one 48x36"),
+    ],
+    ids=["no image", "another size"],
+)
+def test_a_broken_image_names_its_file_and_keeps_what_is_complete(broken, tmp_path, capsys, options, image, message):
+    (broken / "otb" / "Football1" / "img" / "0030.jpg").write_bytes(image)
     assert run(*options, f"--data-dir={broken}") == 2
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("error: Football1: ")
-    assert "0030.jpg" in message
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: Football1: ")
+    assert "0030.jpg" in line
+    assert message in line
     assert [path.rsplit("/")[-1] for path in box_files(tmp_path / "results")] == ["Deer.txt"]
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxtrack.data.boxfiles import annotated_rows, read_boxes, write_boxes, write_text_atomically
+from jaxtrack.data.boxfiles import annotated_rows, read_boxes, write_boxes
 from jaxtrack.errors import UserError
 
 
@@ -87,20 +87,6 @@ def test_a_box_that_is_not_finite_is_never_written(tmp_path):
 def test_boxes_of_another_shape_are_not_written(tmp_path):
     with pytest.raises(ValueError, match=r"\[N, 4\]"):
         write_boxes(tmp_path / "boxes.txt", np.zeros((2, 5)))
-
-
-def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "run.json"
-    write_text_atomically(path, "old")
-
-    def full_disk(_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="disk full"):
-        write_text_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_row_counts_as_annotated_if_all_four_numbers_of_the_file_are_positive(file):

@@ -80,5 +80,5 @@ def test_an_image_that_vanished_is_refused(folder):
 
 def test_an_image_of_another_size_is_refused(folder):
     frames = folder(a_png=png(RGB), b_png=png(RGB[:, :5]))
-    with pytest.raises(UserError, match=r"Skiing: frame 2 .* has 5x4 pixels but the first frame has 6x4"):
+    with pytest.raises(UserError, match=r"Skiing: frame 2 .* has 5x4 pixels, the first one 6x4"):
         frames[1]

@@ -198,6 +198,18 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
         open_run(tmp_path / "results")
 
 
+def test_a_disk_that_is_full_later_is_told_in_words_and_leaves_the_sequence_to_be_done(tmp_path, monkeypatch):
+    run = open_run(tmp_path / "results")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match=r"cannot write the results of Deer to .*: No space left on device"):
+        run.write("Deer", np.ones((2, 4)), np.ones(2))
+    assert not run.done("Deer", 2)
+
+
 def test_temporary_files_of_killed_processes_are_removed_but_not_those_of_living_ones(tmp_path):
     directory = open_run(tmp_path).directory
     stale, fresh = directory / ".Deer.txt.1.tmp", directory / ".Coke.txt.2.tmp"

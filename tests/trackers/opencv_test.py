@@ -192,7 +192,7 @@ def test_a_switch_may_be_off():
 def test_frames_of_another_size_are_refused():
     session = opencv.session(SMALL_MIL, seed=0)
     session.init(video(1)[0], FIRST_BOX)
-    with pytest.raises(UserError, match="has 80 x 32 pixels, the first one had 80 x 64"):
+    with pytest.raises(UserError, match="the image has 80x32 pixels, the first one 80x64"):
         session.update(video(1)[0][:32])
 
 
