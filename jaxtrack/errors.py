@@ -1,4 +1,7 @@
-"""The one exception that is a message for the user."""
+"""The one exception that is a message for the user, and checks of configurations that raise it."""
+
+import math
+from typing import Any
 
 
 class UserError(Exception):
@@ -6,3 +9,19 @@ class UserError(Exception):
 
     The scripts print the sentence alone, without a traceback, and exit with code 2.
     """
+
+
+def check_numbers(config: Any, *, positive: tuple[str, ...] = (), not_negative: tuple[str, ...] = ()) -> None:
+    """Raises `UserError` where a field of a configuration, or a number in it, is not finite or too small.
+
+    Args:
+      config: a dataclass instance.
+      positive: names of fields that must be greater than 0.
+      not_negative: names of fields that must be at least 0.
+    """
+    for name in (*positive, *not_negative):
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not math.isfinite(number) or number < 0 or (number == 0 and name in positive):
+                bound = "greater than 0" if name in positive else "at least 0"
+                raise UserError(f"{name} of {type(config).__name__} must be {bound}, not {number:g}")

@@ -183,7 +183,7 @@ def run(
         parts.chunk,
         params,
         (frame, box, sequence_key(seed, name_of(video))),  # type: ignore[arg-type]
-        functools.partial(load_chunk, video, frame=frame),
+        lambda start: jax.device_put(load_chunk(video, start, frame)),  # uploads while the last chunk is tracked
         len(video),
         chunk_length(frame.pixels.shape[:2]),  # type: ignore[arg-type]
         on_progress,

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.losses.structural import structural_importance, structural_loss, truncated_error
 from jaxtrack.models.cue_cnn import CueCNN, fuse
 from jaxtrack.online import memory
@@ -31,6 +32,10 @@ class Loss:
     """1: norm of the error, 2: its square."""
     structural: bool = True
     """Weight samples by the structural importance; off, with beta 0, it is the plain loss (eq. 2)."""
+
+    def __post_init__(self) -> None:
+        """Refuses a negative cut."""
+        check_numbers(self, not_negative=("beta", "u"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +80,17 @@ class Training:
     """Train the cues' networks only when the loss is high; off: in every frame."""
     lazy_fusion: bool = True
     """Train the fusion layer only when the loss is high; off: in every frame."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that nothing can be learnt with."""
+        rates = ("learning_rate", "fusion_learning_rate", "momentum", "weight_decay", "epsilon", "sigma")
+        check_numbers(
+            self,
+            positive=("clip_norm", "first_rounds", "rounds", "positives", "negatives", "loss_average"),
+            not_negative=(*rates, "start_factor"),
+        )
+        if self.momentum >= 1 or self.loss_average > 1:
+            raise UserError("momentum must be less than 1, and loss_average at most 1")
 
 
 class Batch(NamedTuple):
@@ -257,8 +273,10 @@ def train(
 
     def unfinished(carry: tuple) -> jax.Array:
         done, _, _, running, _ = carry
-        # Without laziness there is nothing to stop early for: every frame trains its full number of rounds.
-        return (done < limit) & ~(due & (running <= config.epsilon))
+        # Without laziness there is nothing to stop early for: every frame trains its full number of rounds. And in
+        # the first frame a lucky first batch must not pass for a trained network.
+        converged = due & (running <= config.epsilon) & ((done > 0) if first else True)
+        return (done < limit) & ~converged
 
     def body(carry: tuple) -> tuple:
         done, network, velocity, running, truncated = carry

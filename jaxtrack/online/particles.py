@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrack import images
+from jaxtrack.errors import UserError, check_numbers
 
 CELLS = 32  # Cells across a patch, in x and in y.
 
@@ -41,6 +42,15 @@ class Sampling:
     """Side of a patch relative to the target's."""
     exact: bool = False
     """Evaluate every particle on its own crop, neither position nor size rounded."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that no particles can be drawn with."""
+        numbers = ("particles", "position_std_px", "position_std_rel", "scale_levels", "scale_step", "reach")
+        check_numbers(self, positive=(*numbers, "surround", "context"), not_negative=("scale_std_rel",))
+        if self.scale_levels % 2 == 0:
+            raise UserError(f"scale_levels must be odd, so that one is the target's own size, not {self.scale_levels}")
+        if 3 * self.scale_std_rel >= 1 or self.factors()[0] <= 0:
+            raise UserError(f"scale_std_rel {self.scale_std_rel:g} is so large that sizes would become negative")
 
     def factors(self) -> np.ndarray:
         """Sizes of the levels relative to the target's, `float32 [L]`."""

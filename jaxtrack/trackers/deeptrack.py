@@ -5,13 +5,17 @@ Transactions on Image Processing 2016. Per frame: particles around the last stat
 one an image cue, and a fusion layer; the best one is the target. Memories of positive and negative patches feed
 IT-SGD, which runs only when the loss is high.
 
-Where this differs from the paper, and why:
+Where this differs from the paper, and why (figures: docs/deeptrack.md):
 
-* Cues are computed on a region of interest resampled so that the target covers 32 x 32 cells whatever its size, and
-  particles lie on that grid: a particle's position is rounded to 1/32 of the target's size, its scale to one of
-  `scale_levels` factors. Overlapping particles then share the first layer. `exact=True` evaluates
-  every particle on its own crop; docs/deeptrack.md has the difference.
-* The paper leaves open several constants; each is a field of `Config`, its default measured (docs/deeptrack.md).
+* Cues are computed on a region of interest resampled so that a patch covers 32 x 32 cells whatever the target's size,
+  and particles lie on that grid: positions are rounded to 1/32 of a patch, sizes to one of `scale_levels` factors.
+  Overlapping particles then share the first layer. `exact=True` evaluates every particle on its own crop.
+* A patch reaches 1/8 of a side beyond the target (`context`), and the network sees the cues minus 5, the middle of
+  their range: the same functions, learnt many times faster.
+* In colour videos the second cue is the local contrast of grey videos, not the V channel (`value_contrast`), and the H
+  channel is turned so that the target's hue lies in the middle of its range, and fades where there is no colour.
+* The first frame gives 16 positive samples instead of one: one sample with its mirror image is learnt by heart.
+* What the paper leaves open is a field of `Config`.
 """
 
 import dataclasses
@@ -23,6 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrack import boxes, images
+from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models.cue_cnn import PATCH, CueCNN, fuse, init_cues, init_fusion, pooled_windows
 from jaxtrack.online import itsgd, memory, particles
@@ -61,6 +66,19 @@ class Config:
     training: itsgd.Training = itsgd.Training()
     """How the network learns."""
 
+    def __post_init__(self) -> None:
+        """Refuses numbers that the tracker cannot run with."""
+        counts = ("positives_per_frame", "first_positives", "negatives_per_frame")
+        capacities = ("positive_capacity", "negative_capacity")
+        check_numbers(self, positive=(*counts, *capacities, "contrast_radii"), not_negative=("hue_fade", "v"))
+        if not self.cues or not set(self.cues) <= {0, 1, 2} or len(set(self.cues)) < len(self.cues):
+            raise UserError(f"cues must be some of 0, 1 and 2, each once, not {self.cues}")
+        if self.first_positives % self.positives_per_frame or self.first_positives > self.positive_capacity:
+            raise UserError(
+                f"first_positives must be a multiple of positives_per_frame ({self.positives_per_frame}) and at most "
+                f"positive_capacity ({self.positive_capacity}), not {self.first_positives}"
+            )
+
 
 CONFIGS = {"deeptrack": Config()}
 
@@ -79,8 +97,8 @@ class State:
       gradient_scale: `float32 []`, 99th percentile of the gradient in the first frame's region of interest.
       network: CueCNN's parameters of each cue, and the fusion layer's.
       velocity: momentum, of the network's structure.
-      positives: patches `[1000, 32, 32, K]` of the target.
-      negatives: patches `[600, 32, 32, K]` of the background, of which the newest 500 count.
+      positives: patches `[R, 32, 32, K]` of the target, R the capacity (1000).
+      negatives: patches `[R, 32, 32, K]` of the background; R is the capacity (500), rounded up to whole frames.
     """
 
     centre: jax.Array
@@ -281,7 +299,7 @@ def _learn(config: Config, key: jax.Array, state: State, *, first: bool) -> tupl
 
 
 def _init(config: Config, params: dict, frame: Frame, box: jax.Array, key: jax.Array) -> State:
-    """Starts on the first frame: the annotated box is the only positive, the network is trained from random weights."""
+    """Starts on the first frame: samples at and around the annotated box train the network from random weights."""
     del params
     key, cue_key, fusion_key, particle_key, remember_key, learn_key = jax.random.split(key, 6)
     centre, size = box[:2] + box[2:] / 2, box[2:]

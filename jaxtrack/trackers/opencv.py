@@ -17,14 +17,13 @@ What this adds to OpenCV:
 import ctypes
 import dataclasses
 import logging
-import math
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
 from jaxtrack.data.sequences import check_image_size, check_init_box
-from jaxtrack.errors import UserError
+from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import as_rgb
 from jaxtrack.tracker import Prediction
 
@@ -44,12 +43,8 @@ class _Checked:
     min_side_px: ClassVar[int]
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if isinstance(value, bool):
-                continue
-            if not math.isfinite(value) or value <= 0:
-                raise UserError(f"{field.name} of {self.factory} must be greater than 0, not {value:g}")
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        check_numbers(self, positive=tuple(name for name, value in values.items() if not isinstance(value, bool)))
 
 
 @dataclasses.dataclass(frozen=True)

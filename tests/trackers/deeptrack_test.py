@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 
 import jax
@@ -6,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtrack import boxes, images, run
+from jaxtrack import UserError, boxes, images, run
 from jaxtrack.online import memory, particles
-from jaxtrack.online.itsgd import Training
+from jaxtrack.online.itsgd import Loss, Training
 from jaxtrack.online.particles import Sampling
 from jaxtrack.tracker import sequence_key
 from jaxtrack.trackers import deeptrack
@@ -127,13 +128,17 @@ def test_negatives_are_particles_first_and_surroundings_where_those_run_out():
 def test_cues_of_a_grey_video_forget_its_brightness_and_those_of_a_colour_video_do_not():
     clip = moving_square(2, colour=False)
     frame, darker = images.make_frame(clip[0]), images.make_frame(clip[0] // 2)
-    cue = jax.jit(
-        lambda f, grey: deeptrack._cue_maps(Config(), f, BOX[:2] + BOX[2:] / 2, BOX[2:], grey, jnp.float32(0.3))
-    )
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def cue(f, grey, value_contrast=False):
+        config = dataclasses.replace(Config(), value_contrast=value_contrast)
+        return deeptrack._cue_maps(config, f, BOX[:2] + BOX[2:] / 2, BOX[2:], grey, jnp.float32(0.3))
+
     grey, colour = cue(frame, True), cue(frame, False)
     assert float(jnp.abs(cue(darker, True)[..., :2] - grey[..., :2]).mean()) < 0.1
     np.testing.assert_allclose(cue(darker, False)[..., 1], 0.5 * colour[..., 1], atol=0.03)
     np.testing.assert_array_equal(colour[..., 0], 0)  # grey has no hue
+    np.testing.assert_allclose(cue(frame, False, True)[..., 1], grey[..., 1], atol=1e-4)
 
 
 def test_hue_is_turned_to_the_targets_own_and_fades_where_there_is_no_colour():
@@ -174,3 +179,27 @@ def test_targets_of_one_pixel_at_the_border_or_as_large_as_the_image_do_no_harm(
     track = run(deeptrack.tracker(SMALL), {}, moving_square(3), np.array(box))
     assert np.isfinite(track.boxes).all()
     assert (track.boxes[:, 2:] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda: Config(cues=()), "cues must be some of 0, 1 and 2"),
+        (lambda: Config(cues=(5,)), "cues must be some of 0, 1 and 2"),
+        (lambda: Config(positives_per_frame=3), "first_positives must be a multiple"),
+        (lambda: Config(positive_capacity=8), "at most positive_capacity"),
+        (lambda: Config(negatives_per_frame=0), "negatives_per_frame of Config must be greater than 0, not 0"),
+        (lambda: Config(contrast_radii=(0.1, 0.0)), "contrast_radii"),
+        (lambda: Sampling(particles=0), "particles of Sampling must be greater than 0"),
+        (lambda: Sampling(context=-1.0), "context"),
+        (lambda: Sampling(scale_levels=2), "scale_levels must be odd"),
+        (lambda: Sampling(scale_std_rel=0.5), "sizes would become negative"),
+        (lambda: Sampling(position_std_px=math.nan), "position_std_px"),
+        (lambda: Training(negatives=0), "negatives of Training"),
+        (lambda: Training(momentum=1.0), "momentum must be less than 1"),
+        (lambda: Loss(beta=-1.0), "beta of Loss must be at least 0"),
+    ],
+)
+def test_a_configuration_that_cannot_run_is_refused_in_a_sentence(change, message):
+    with pytest.raises(UserError, match=message):
+        change()

@@ -181,7 +181,7 @@ def test_a_build_without_the_tracker_says_what_to_install(monkeypatch):
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_numbers_that_would_crash_opencv_are_refused(value):
-    with pytest.raises(UserError, match="search_radius_px of TrackerMIL must be greater than 0"):
+    with pytest.raises(UserError, match="search_radius_px of MilConfig must be greater than 0"):
         opencv.MilConfig(search_radius_px=value)
 
 
