@@ -39,7 +39,7 @@ def test_names_and_files_can_be_mixed_and_keep_their_order(config_file):
         ("def config():\n\n    return 1 / 0\n", "mine.py, line 3: ZeroDivisionError"),
         (
             "from jaxtrack.trackers.opencv import MilConfig\ndef config():\n    return MilConfig(track_radius_px=-1)\n",
-            "mine.py: track_radius_px of TrackerMIL must be greater than 0",
+            "mine.py: track_radius_px of MilConfig must be greater than 0",
         ),
     ],
 )
