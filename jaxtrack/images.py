@@ -157,9 +157,7 @@ def crop_area(
     def add(k: jax.Array, total: jax.Array) -> jax.Array:
         column_row = jnp.stack([k % samples, k // samples]).astype(jnp.float32)
         shift = cell * ((column_row + 0.5) / samples.astype(jnp.float32) - 0.5)
-        part = crop(pixels, size, jnp.concatenate([box[:2] + shift, box[2:]]), out)
-        # Under vmap the loop lasts as long as the largest target's; lanes that are done must not count further.
-        return total + jnp.where(k < samples * samples, part, 0)
+        return total + crop(pixels, size, jnp.concatenate([box[:2] + shift, box[2:]]), out)
 
     total = jax.lax.fori_loop(0, samples * samples, add, jnp.zeros((*out, pixels.shape[-1]), jnp.float32))
     return total / (samples * samples).astype(jnp.float32)

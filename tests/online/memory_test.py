@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxtrack.online import memory
 
@@ -48,3 +49,11 @@ def test_rows_are_drawn_in_proportion_to_their_weights():
 def test_a_row_of_no_weight_is_never_drawn_even_at_the_ends():
     weights = jnp.zeros(1000).at[500].set(1e-30)
     assert set(np.asarray(memory.draw(jax.random.key(1), weights, 1000)).tolist()) == {500}
+
+
+@pytest.mark.parametrize(("uniform", "row"), [(0.0, 2), (1.0, 3)])
+def test_the_ends_of_the_range_fall_on_rows_that_have_weight(uniform, row, monkeypatch):
+    # 1.0 stands for a number below 1 whose product with the total is rounded up to the total.
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jnp.full(shape, uniform, dtype))
+    weights = jnp.asarray([0.0, 0.0, 1.0, 3.0, 0.0])
+    assert memory.draw(jax.random.key(0), weights, 1).tolist() == [row]
