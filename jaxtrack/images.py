@@ -201,8 +201,8 @@ def gradient_magnitude(grey: jax.Array) -> jax.Array:
 def gaussian_blur(image: jax.Array, sigma_y: jax.Array, sigma_x: jax.Array) -> jax.Array:
     """Gaussian blur with traced widths, weights renormalised at the border.
 
-    Each axis is one product with a dense matrix of weights: the widths may change from video to video without a new
-    program, and for maps of this size it costs less than a separable convolution.
+    Each axis is one product with a dense matrix of weights, so that widths may change from video to video without a
+    new program.
 
     Args:
       image: `float32 [H, W]`.

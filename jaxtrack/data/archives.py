@@ -18,7 +18,7 @@ MAX_UNPACKED_BYTES = 4 * 2**30  # far more than any video of the benchmark
 MAX_MEMBERS = 100_000
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _ENCRYPTED = 0x1
-# What `zipfile` and its decoders raise on damaged bytes.
+# What `zipfile` and its decoders raise on damaged bytes; NotImplementedError means an unknown compression method.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError)
 # What macOS adds when it packs a folder.
 _LITTER = re.compile(r"(^|/)(__MACOSX(/|$)|\._|\.DS_Store$)")

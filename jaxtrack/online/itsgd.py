@@ -164,7 +164,7 @@ def sample_errors(outputs: jax.Array, positive: jax.Array, overlap: jax.Array, l
 
 def hidden_responses(cues: Cues, patches: jax.Array) -> jax.Array:
     """Hidden responses of all cues; `[K, B, 32, 32]` to `[K, B, 8]`."""
-    # One cue after the other: batched products over so few cues are slower.
+    # The cues stay apart, as they are trained one after another.
     return jnp.stack([CueCNN().apply(params, maps)[1] for params, maps in zip(cues, patches, strict=True)])  # type: ignore[index]
 
 
