@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
+from targets import CHOICE
 
 from jaxtrack.data import benchmarks
 from jaxtrack.data.sequences import Sequence
 from jaxtrack.evaluation import metrics, provenance
 from jaxtrack.running import run
 from jaxtrack.trackers import deeptrack
-
-CHOICE = ("Skiing", "Couple", "Crossing", "David", "Jumping", "Freeman1")
 
 # What each study changes, by the path of the field.
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {

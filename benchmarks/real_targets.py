@@ -12,12 +12,10 @@ import dataclasses
 from pathlib import Path
 
 import tyro
+from targets import APART, CHOICE
 
 from jaxtrack.data import benchmarks
 from jaxtrack.evaluation import comparison, store
-
-CHOICE = ("Skiing", "Couple", "Crossing", "David", "Jumping", "Freeman1")
-APART = ("Football1", "Deer", "MotorRolling", "Jogging-1", "Jogging-2", "Human7", "Bolt2")
 
 
 @dataclasses.dataclass(frozen=True)

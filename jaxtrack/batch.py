@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.compilation import Program
+from jaxtrack.compilation import OutOfMemoryError, Program
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame
 from jaxtrack.running import (
@@ -38,9 +38,9 @@ def batch_programs(tracker: Tracker, devices: tuple[Any, ...]) -> tuple[Program,
     def over_devices(in_axes: tuple[int | None, ...]) -> Callable:
         return functools.partial(jax.pmap, in_axes=in_axes, devices=devices)
 
-    init = Program(lanes.init, transform=over_devices((None, 0, 0, 0)))
+    init = Program(lanes.init, transform=over_devices((None, 0, 0, 0)), devices=devices)
     chunk = functools.partial(track_chunk, lanes)
-    return init, Program(chunk, transform=over_devices((None, 0, 0, None)), donate_argnums=(1,))
+    return init, Program(chunk, transform=over_devices((None, 0, 0, None)), donate_argnums=(1,), devices=devices)
 
 
 def run_batch(
@@ -99,12 +99,14 @@ def run_batch(
                 report = functools.partial(_report, on_progress, done, [len(videos[i]) for i in lanes])
             try:
                 new = _run_lanes(tracker, params, batch, width, devices, report)
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error):
+            except (OutOfMemoryError, jax.errors.JaxRuntimeError) as error:
+                # Other programs and processes need memory too: what should have fitted may fail as it runs.
+                if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
                     raise
+                why = f" ({error})" if isinstance(error, OutOfMemoryError) else ""
                 raise UserError(
                     f"{width} videos side by side do not fit into the memory of {len(devices)} x "
-                    f"{devices[0].device_kind}: take a smaller width"
+                    f"{devices[0].device_kind}{why}: take a smaller width"
                 ) from error
             tracks.update(zip(lanes, new, strict=True))
     return [tracks[i] for i in range(len(videos))]

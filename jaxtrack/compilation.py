@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,10 @@ from jaxtrack.errors import UserError
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
 
 
+class OutOfMemoryError(UserError):
+    """A program needs more memory than there is, as far as can be told before it runs."""
+
+
 class Program:
     """A jitted function that is compiled once per signature, the compile seconds told apart from the run's.
 
@@ -24,21 +28,43 @@ class Program:
       compile_seconds: what compiling them took, in seconds.
     """
 
-    def __init__(self, function: Callable, *, donate_argnums: tuple[int, ...] = (), transform: Any = jax.jit):
+    def __init__(
+        self,
+        function: Callable,
+        *,
+        donate_argnums: tuple[int, ...] = (),
+        transform: Any = jax.jit,
+        devices: Sequence[Any] | None = None,
+    ):
+        """Prepares a program; nothing is compiled yet.
+
+        Args:
+          function: what is compiled.
+          donate_argnums: arguments whose buffers may be used anew.
+          transform: `jax.jit`, or a `jax.pmap` that takes the same keywords.
+          devices: where it runs, by default on the first device.
+        """
         # XLA cannot reuse donated buffers for every output; asking is right all the same.
         self._jitted = transform(function, donate_argnums=donate_argnums)
+        self._devices = devices
         self._compiled: dict[Any, Any] = {}
         self.compilations = 0
         self.compile_seconds = 0.0
 
     def compiled(self, *args: Any) -> Any:
-        """The executable for arguments of these shapes and dtypes, compiled if this is the first time."""
+        """The executable for arguments of these shapes and dtypes, compiled if this is the first time.
+
+        Raises:
+          OutOfMemoryError: if it will not fit into the devices' memory.
+        """
         leaves, structure = jax.tree.flatten(args)
         signature = (structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves))
         if signature not in self._compiled:
             enable_compilation_cache()
             start = time.perf_counter()
-            self._compiled[signature] = _compile(self._jitted.lower(*args))
+            executable = _compile(self._jitted.lower(*args))
+            _check_memory(executable, list(self._devices or jax.local_devices()[:1]))
+            self._compiled[signature] = executable
             self.compile_seconds += time.perf_counter() - start
             self.compilations += 1
         return self._compiled[signature]
@@ -57,6 +83,29 @@ def _compile(lowered: Any) -> Any:
         if "No such compile option" not in str(error):
             raise
         return lowered.compile()
+
+
+def _check_memory(executable: Any, devices: Sequence[Any]) -> None:
+    analysis = executable.memory_analysis()
+    if analysis is None:
+        return
+    sizes = (analysis.argument_size_in_bytes, analysis.output_size_in_bytes, analysis.temp_size_in_bytes)
+    needed, there = sum(sizes) - analysis.alias_size_in_bytes, _memory_bytes(devices)
+    if there is not None and needed > there:
+        raise OutOfMemoryError(
+            f"the program needs {needed / 2**30:.1f} GiB on each device, a {devices[0].device_kind} has "
+            f"{there / 2**30:.1f} GiB"
+        )
+
+
+def _memory_bytes(devices: Sequence[Any]) -> int | None:
+    """Memory of one device, in bytes; devices of the CPU share the machine's. None where it cannot be told."""
+    stats = devices[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    if devices[0].platform != "cpu" or not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(devices)
 
 
 def enable_compilation_cache(folder: Path | None = None) -> Path | None:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import importlib.util
 import inspect
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,7 +123,8 @@ def load_config(path: Path) -> Any:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:  # whatever somebody's file may raise
-        raise UserError(f"{path}{_line_in(path, error)}: {type(error).__name__}: {error}") from error
+        text = f"{type(error).__name__}: {error}{_suggestion(str(error))}"
+        raise UserError(f"{path}{_line_in(path, error)}: {text}") from error
 
 
 def _entry(item: str) -> Entry:
@@ -142,6 +144,17 @@ def _tracker_option(options: type, argv: Sequence[str], prog: str) -> str:
     parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
     parser.add_argument("--tracker", default=default)
     return parser.parse_known_args(argv)[0].tracker
+
+
+def _suggestion(message: str) -> str:
+    """`: did you mean …?` where a message is Python's on an unknown field of a configuration."""
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", message)
+    if not unknown or "Did you mean" in message:
+        return ""
+    configs = [trackers.default_config(name) for name in trackers.names()]
+    known = {name.split(".")[-1].replace("-", "_") for config in configs for name in _field_names(config, "")}
+    close = difflib.get_close_matches(unknown[1], sorted(known), n=1)
+    return f": did you mean {close[0]}?" if close else ""
 
 
 def _line_in(path: Path, error: Exception) -> str:

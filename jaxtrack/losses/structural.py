@@ -56,6 +56,7 @@ def structural_loss(
     u: float = 3.0,
     power: int = 2,
     weighted: bool = True,
+    where: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Eq. 10: sum of structural importance times truncated norm, and the number of samples.
 
@@ -69,11 +70,16 @@ def structural_loss(
       u: see `truncated_error`.
       power: see `truncated_error`.
       weighted: whether to weight by the structural importance.
+      where: `bool [N]`, the samples that count; by default all.
 
     Returns:
-      The sum over the batch and the count N, both `float32 []`; the loss is their quotient.
+      The sum over the batch and the number of samples that count, both `float32 []`; the loss is their quotient.
     """
     chex.assert_rank([outputs, positive, overlap], [2, 1, 1])
+    chex.assert_equal_shape([positive, overlap])
+    where = jnp.ones_like(positive) if where is None else where
+    # What does not count may be NaN: it must not reach the gradient, either.
+    outputs = jnp.where(where[:, None], outputs, 0.0)
     error, _ = truncated_error(outputs, positive, beta=beta, u=u, power=power)
     weight = jax.lax.stop_gradient(structural_importance(overlap)) if weighted else jnp.ones_like(error)
-    return jnp.sum(weight * error), jnp.asarray(error.shape[0], error.dtype)
+    return jnp.sum(jnp.where(where, weight * error, 0.0)), jnp.sum(where.astype(error.dtype))

@@ -41,6 +41,10 @@ def test_names_and_files_can_be_mixed_and_keep_their_order(config_file):
             "from jaxtrack.trackers.opencv import MilConfig\ndef config():\n    return MilConfig(track_radius_px=-1)\n",
             "mine.py: track_radius_px of MilConfig must be greater than 0",
         ),
+        (
+            "from jaxtrack.online.itsgd import Training\ndef config():\n    return Training(learning_rat=1)\n",
+            r"mine.py, line 3: TypeError: .*'learning_rat': did you mean learning_rate\?",
+        ),
     ],
 )
 def test_a_faulty_config_file_is_named_with_the_line(config_file, text, message):

@@ -73,3 +73,26 @@ def test_a_perfect_output_has_zero_loss_and_a_finite_gradient(power):
     value, gradient = jax.value_and_grad(lambda f: structural_loss(f, *args, beta=0.0, power=power)[0])(outputs)
     assert float(value) == 0
     np.testing.assert_array_equal(gradient, 0)
+
+
+def test_samples_that_do_not_count_are_as_if_they_were_not_there():
+    outputs = jnp.asarray([[0.2, 0.5], [np.nan, np.inf], [0.9, 0.3]])
+    positive, overlap = jnp.asarray([False, True, True]), jnp.asarray([0.1, np.nan, 0.8])
+    where = jnp.asarray([True, False, True])
+
+    def loss(outputs):
+        return structural_loss(outputs, positive, overlap, where=where)
+
+    total, count = loss(outputs)
+    # 0.197375 (0.2² + 0.5²) + tanh(0.15) (0.1² + 0.3²)
+    assert float(total) == pytest.approx(0.197375 * 0.29 + 0.1488850 * 0.10, rel=1e-5)
+    assert float(count) == 2
+    gradient = jax.grad(lambda f: loss(f)[0])(outputs)
+    np.testing.assert_array_equal(gradient[1], 0)
+    assert np.all(np.isfinite(gradient))
+
+
+def test_a_batch_in_which_nothing_counts_has_sum_and_count_zero():
+    none = jnp.zeros(1, bool)
+    total, count = structural_loss(jnp.ones((1, 2)), jnp.ones(1, bool), jnp.ones(1), where=none)
+    assert (float(total), float(count)) == (0, 0)

@@ -1,0 +1,78 @@
+"""Running many videos side by side."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contract import (
+    BOX,
+    WANDERING_PARAMS,
+    Clip,
+    assert_same,
+    each_tracker,
+    wander_init,
+    wander_step,
+    wandering,
+)
+
+from jaxtrack import Tracker, UserError, compilation, run, run_batch
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return Clip("clip", 0, 12)
+
+
+@each_tracker
+def test_a_batch_gives_each_video_the_same_boxes_whatever_its_neighbours(tracker, params, clip):
+    others = [Clip("a", 1, 5), Clip("b", 2, 12), Clip("c", 3, 9)]
+    seeds = [7, 0, 1, 2]
+    together = run_batch(tracker, params, [clip, *others], [BOX] * 4, seeds, width=4)
+    alone = run_batch(tracker, params, [clip], [BOX], [7], width=4)
+    assert_same(together[0], alone[0])
+    assert [len(track.boxes) for track in together] == [12, 5, 12, 9]
+    # Another order puts the videos on other lanes and devices.
+    turned = run_batch(tracker, params, [*others, clip], [BOX] * 4, [0, 1, 2, 7], width=4)
+    for one, other in zip(turned, together[1:] + together[:1], strict=True):
+        assert_same(one, other)
+
+
+@each_tracker
+def test_a_batch_agrees_with_a_run_over_the_first_frames(tracker, params, clip):
+    single = run(tracker, params, clip, BOX, seed=7)
+    lanes = run_batch(tracker, params, [clip, clip], [BOX, BOX], [7, 8], width=4)
+    np.testing.assert_allclose(lanes[0].boxes[:10], single.boxes[:10], atol=1e-4)
+    assert not np.array_equal(lanes[0].boxes, lanes[1].boxes)
+
+
+def test_videos_of_several_canvases_come_back_in_the_order_given():
+    clips = [Clip("large", 1, 4, (400, 496)), Clip("small", 2, 3), Clip("large too", 3, 5, (400, 496))]
+    done = []
+    tracks = run_batch(wandering, WANDERING_PARAMS, clips, [BOX] * 3, [0] * 3, width=4, on_progress=done.append)
+    for video, track in zip(clips, tracks, strict=True):
+        np.testing.assert_allclose(track.boxes, run(wandering, WANDERING_PARAMS, video, BOX).boxes, atol=1e-4)
+    assert done[-1] == 3 + 4 + 5
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_refused_in_words(clip):
+    def huge(params, frame, box, key):
+        return wander_init(params, frame, box, key), jnp.zeros((1 << 45,), jnp.uint8)
+
+    def step(params, state, frame):
+        new, prediction = wander_step(params, state[0], frame)
+        return (new, state[1]), prediction
+
+    with pytest.raises(UserError, match="4 videos side by side do not fit into the memory of 4 x cpu"):
+        run_batch(Tracker(huge, step), WANDERING_PARAMS, [clip], [BOX], [0], width=4)
+
+
+def test_a_batch_that_will_not_fit_is_refused_before_it_runs(clip, monkeypatch):
+    monkeypatch.setattr(compilation, "_memory_bytes", lambda devices: 1000)
+    with pytest.raises(UserError, match=r"8 videos side by side .* \(the program needs .* on each device"):
+        run_batch(wandering, WANDERING_PARAMS, [clip], [BOX], [0], width=8)
+
+
+def test_widths_and_lists_that_do_not_fit_together_are_refused(clip):
+    with pytest.raises(UserError, match=r"width 3 does not divide over 4 devices: take one of 4, 8"):
+        run_batch(wandering, {}, [clip], [BOX], [0], width=3)
+    with pytest.raises(UserError, match="2 boxes"):
+        run_batch(wandering, {}, [clip], [BOX, BOX], [0], width=4)
