@@ -1,4 +1,4 @@
-"""The one exception that is a message for the user, and checks of configurations that raise it."""
+"""The exceptions that are messages for the user, and checks of configurations that raise them."""
 
 import math
 from typing import Any
@@ -9,6 +9,10 @@ class UserError(Exception):
 
     The scripts print the sentence alone, without a traceback, and exit with code 2.
     """
+
+
+class MissingWeightsError(UserError):
+    """A tracker's weights have not been imported."""
 
 
 def check_numbers(config: Any, *, positive: tuple[str, ...] = (), not_negative: tuple[str, ...] = ()) -> None:

@@ -132,6 +132,62 @@ def crop(
     return blend(upper, lower, weight_y)
 
 
+def _fixed_point_taps(side: jax.Array, out: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """OpenCV's taps along one axis: the lower index and both pixels' weights, 2048 being 1; `int32 [out]` each."""
+    # (i + 1/2) side / out - 1/2 as a fraction: floor and remainder are exact.
+    numerator = (2 * jnp.arange(out, dtype=jnp.int32) + 1) * side - out
+    low = numerator // (2 * out)
+    share = (numerator - low * (2 * out)).astype(jnp.float32) / (2 * out)
+    # OpenCV holds the whole position in 32 bits before it takes the floor away.
+    share = (low.astype(jnp.float32) + share) - low.astype(jnp.float32)
+    upper = jnp.round(2048 * share).astype(jnp.int32)
+    return low, jnp.round(2048 * (1 - share)).astype(jnp.int32), upper
+
+
+def crop_fixed_point(
+    pixels: jax.Array, size: jax.Array, corner: jax.Array, side: jax.Array, out: int, fill: jax.Array
+) -> jax.Array:
+    """Cuts a square of whole pixels out and resizes it to the grey level as `cv2.resize` does (bilinear, uint8).
+
+    OpenCV's vectorised code multiplies weights of 11 bits and drops digits on the way, which darkens crops by an
+    eighth of a grey level on average; trackers were trained and tuned on that.
+
+    Args:
+      pixels: `uint8 [H, W, C]`, on a canvas.
+      size: `int32 [2]`, true (height, width); pixels beyond it are never read.
+      corner: `int32 [2]`, (x, y) of the square's first pixel, wherever it lies.
+      side: `int32 []`, at least 1.
+      out: side of the crop.
+      fill: `float32 [C]`, whole grey levels outside the image.
+
+    Returns:
+      `float32 [out, out, C]`, whole grey levels.
+    """
+    chex.assert_rank([pixels, size, corner, side], [3, 1, 1, 0])
+    pixels = jnp.asarray(pixels)
+    low, lower_weight, upper_weight = _fixed_point_taps(side, out)
+    last = side - 1
+
+    def tap(rows: jax.Array, columns: jax.Array) -> jax.Array:
+        rows, columns = corner[1] + jnp.clip(rows, 0, last), corner[0] + jnp.clip(columns, 0, last)
+        inside_rows, inside_columns = jnp.clip(rows, 0, size[0] - 1), jnp.clip(columns, 0, size[1] - 1)
+        outside = (rows != inside_rows)[:, None] | (columns != inside_columns)[None, :]
+        values = pixels[inside_rows[:, None], inside_columns[None, :]].astype(jnp.int32)
+        return jnp.where(outside[..., None], fill.astype(jnp.int32)[None, None], values)
+
+    # Columns beyond the square have the nearest one's value alone; rows mix it with itself, which rounds otherwise.
+    edge = (low < 0) | (low >= last)
+    left = jnp.where(edge, 2048, lower_weight)[None, :, None]
+    right = jnp.where(edge, 0, upper_weight)[None, :, None]
+
+    def row(rows: jax.Array) -> jax.Array:
+        return (tap(rows, low) * left + tap(rows, low + 1) * right) >> 4
+
+    upper = (row(low) * lower_weight[:, None, None]) >> 16
+    lower = (row(low + 1) * upper_weight[:, None, None]) >> 16
+    return ((upper + lower + 2) >> 2).astype(jnp.float32)
+
+
 def crop_area(
     pixels: jax.Array, size: jax.Array, box: jax.Array, out: tuple[int, int], max_samples: int = 8
 ) -> jax.Array:

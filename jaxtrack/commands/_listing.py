@@ -9,7 +9,7 @@ from rich.text import Text
 
 from jaxtrack import trackers
 from jaxtrack.data import benchmarks
-from jaxtrack.errors import UserError
+from jaxtrack.errors import MissingWeightsError, UserError
 
 
 def print_lists(console: Console, data_dir: Path | None, benchmark: str | None) -> None:
@@ -29,6 +29,8 @@ def tracker_table() -> Table:
         try:
             trackers.build(name, trackers.default_config(name))
             line = trackers.description(name)
+        except MissingWeightsError:
+            line = f"{trackers.description(name)} (not imported yet: see jaxtrack weights list)"
         except UserError as error:
             line = f"cannot run here: {error}"
         table.add_row(name, Text(line))

@@ -30,6 +30,8 @@ _OPENCV = (
 def to_json(value: Any, where: str = "config") -> Any:
     """A config as JSON values: dataclasses become objects that name their class, tuples become lists.
 
+    Fields with `metadata={"identity": False}` are left out: they say where something lies, not what it is.
+
     Args:
       value: nested dataclasses, mappings, sequences, sets, enums, paths, dtypes, functions, numbers, strings, None.
       where: what errors call the value.
@@ -45,7 +47,8 @@ def to_json(value: Any, where: str = "config") -> Any:
         # JSON has no infinity; the text cannot be mistaken for a number.
         return float(value) if math.isfinite(value) else str(float(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_json(getattr(value, f.name), f"{where}.{f.name}") for f in dataclasses.fields(value)}
+        known = [f for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
+        fields = {f.name: to_json(getattr(value, f.name), f"{where}.{f.name}") for f in known}
         return {"class": type(value).__name__, **fields}
     if isinstance(value, Mapping):
         return {str(key): to_json(item, f"{where}.{key}") for key, item in value.items()}

@@ -85,7 +85,14 @@ def evaluate(
             store.open_run(
                 results_dir,
                 benchmark.name,
-                store.Run(entry.label, entry.config, seed + repeat, repeat=repeat, extra={"method": entry.tracker}),
+                store.Run(
+                    entry.label,
+                    entry.config,
+                    seed + repeat,
+                    weights_sha256=getattr(method, "weights_sha256", None),
+                    repeat=repeat,
+                    extra={"method": entry.tracker},
+                ),
                 environment=environment,
             )
             for repeat in range(repeats)

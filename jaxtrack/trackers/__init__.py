@@ -2,7 +2,8 @@
 
 `CONFIGS` maps a tracker's name to its default configuration, a frozen dataclass. Beside it a module defines either
 
-* `tracker(config) -> jaxtrack.tracker.Tracker` and `init_params(config, key)`: a pair of pure functions, or
+* `tracker(config) -> jaxtrack.tracker.Tracker` and `init_params(config, key)`: a pair of pure functions; and
+  `weights_sha256(config)` if its parameters come from a file, or
 * `session(config, *, seed) -> HostSession`: a tracker that runs on the host, outside JAX.
 """
 
@@ -36,10 +37,11 @@ class HostSession(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class JaxMethod:
-    """A tracker ready to run: the pure functions, and their parameters when they are asked for."""
+    """A tracker ready to run: the pure functions, their parameters when they are asked for, and the weights' sha256."""
 
     tracker: Tracker
     params: Callable[[], Any]
+    weights_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,17 +75,23 @@ def default_config(name: str) -> Any:
 
 
 def description(name: str) -> str:
-    """One line on a tracker: its module's first, or its configuration's where a module has several trackers."""
+    """One line on a tracker: what its module's `describe(config)` says, else the first line of a docstring.
+
+    That of the module, or of the configuration where a module has several trackers.
+    """
     module = _declared()[canonical_name(name)]
+    if hasattr(module, "describe"):
+        return module.describe(default_config(name))
     text = module.__doc__ if len(module.CONFIGS) == 1 else type(default_config(name)).__doc__
     return (text or "").strip().partition("\n")[0]
 
 
 def name_of(config: Any) -> str:
-    """The name of the tracker that a configuration belongs to, the first one where several share its class."""
-    for name in names():
-        if type(default_config(name)) is type(config):
-            return name
+    """The name of the tracker that a configuration belongs to: of those that share its class the most similar one."""
+    same = [name for name in names() if type(default_config(name)) is type(config)]
+    if same:
+        fields = [field.name for field in dataclasses.fields(config)]
+        return min(same, key=lambda n: sum(getattr(default_config(n), f) != getattr(config, f) for f in fields))
     raise UserError(f"{type(config).__module__}.{type(config).__qualname__} is not the configuration of any tracker")
 
 
@@ -101,7 +109,9 @@ def build(name: str, config: Any) -> Method:
         module.session(config, seed=0)  # says now, not after an hour, if its library is missing
         return HostMethod(functools.partial(_begin, module, config))
     # One fixed key: parameters that are drawn belong to the configuration; what a run draws comes from its seed.
-    return JaxMethod(module.tracker(config), lambda: module.init_params(config, jax.random.key(0)))
+    params = functools.partial(module.init_params, config, jax.random.key(0))
+    sha256 = module.weights_sha256(config) if hasattr(module, "weights_sha256") else None
+    return JaxMethod(module.tracker(config), params, sha256)
 
 
 def _begin(module: ModuleType, config: Any, seed: int) -> HostSession:

@@ -1,0 +1,229 @@
+"""Imports published weights, and shows and checks files of weights."""
+
+import dataclasses
+import itertools
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jaxtrack.data.naming import match_name
+from jaxtrack.errors import UserError
+from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.weights import known, names, pytorch, store
+
+_File = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE")]
+_COUNTERS = ("num_batches_tracked", "running_mean", "running_var")
+_NAMES_IN_A_MESSAGE = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """Converts a published PyTorch file into NAME.safetensors and NAME.json, which trackers load."""
+
+    file: _File
+    """The PyTorch file."""
+    architecture: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Network that the weights belong to; by default recognised by the names of the tensors."""
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Name of the files written; by default that of the file without its ending."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("weights")
+    """Folder of the files written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+    """Lists the tensors of a PyTorch or safetensors file."""
+
+    file: _File
+    """The file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verify:
+    """Checks a PyTorch file, or imported weights: readable, unchanged, of the right shapes, all numbers finite."""
+
+    file: _File
+    """The file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """Lists published weights: what there is, who publishes it where, under which licence."""
+
+
+_Command = (
+    Annotated[Import, tyro.conf.subcommand("import")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+)
+
+
+def run(argv: Sequence[str], *, prog: str) -> None:
+    """Does what the command line `argv` asks for; usage texts call the program `prog`."""
+    options = tyro.cli(_Command, args=list(argv), prog=prog, description=__doc__)  # type: ignore[call-overload]
+    match options:
+        case Import():
+            _import(options)
+        case Inspect():
+            _inspect(options.file)
+        case Verify():
+            _verify(options.file)
+        case List():
+            _list()
+
+
+def _import(options: Import) -> None:
+    """Reads, converts and stores; nothing is written unless all of it fits."""
+    name = _plain_name(options)
+    state = pytorch.read(options.file)
+    digest = store.sha256_of(options.file)
+    architecture = _architecture(options.architecture, state, options.file)
+    variables = _convert(state, architecture, options.file)
+    _refuse_to_replace(options.out, name, digest)
+    published = known.find(digest)
+    note = "" if published is None else f"{published.what}, published by {published.published_by}"
+    meta = store.Meta(architecture, options.file.name, digest, note)
+    path = store.save(options.out, name, variables, meta)
+    _, meta = store.load(path)
+    _say(f"{path}: {meta.architecture}, {meta.tensors} arrays, {meta.parameters:,} parameters")
+    _say(_origin(digest))
+
+
+def _plain_name(options: Import) -> str:
+    name = options.file.stem if options.name is None else options.name
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise UserError(f"{name!r} is no name for files: give one of letters, digits and any of . + - _ by --name")
+    return name
+
+
+def _architecture(asked: str | None, state: dict[str, np.ndarray], path: Path) -> str:
+    """The architecture asked for, or else the one that the tensors' names show."""
+    if asked is not None:
+        return match_name(asked, ARCHITECTURES, what="architecture")
+    found = names.detect(state)
+    if found is None:
+        raise UserError(
+            f"{path} holds tensors such as {', '.join(list(state)[:_NAMES_IN_A_MESSAGE])}, which belong to no network "
+            f"that jaxtrack has; if they should, say by --architecture which: {', '.join(ARCHITECTURES)}"
+        )
+    return found
+
+
+def _convert(state: dict[str, np.ndarray], architecture: str, path: Path) -> dict:
+    try:
+        return names.to_flax(state, architecture)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _refuse_to_replace(folder: Path, name: str, digest: str) -> None:
+    """`UserError` if other weights than a former import of the same file have the name."""
+    path = folder / f"{name}{store.SUFFIX}"
+    if not path.exists() and not path.with_suffix(".json").exists():
+        return
+    try:
+        same = store.read_meta(path).source_sha256 == digest
+    except UserError:
+        same = False
+    if not same:
+        raise UserError(f"{path} is there already, and from another file: choose another --name, or move it away")
+
+
+def _inspect(path: Path) -> None:
+    tensors = store.header(path) if path.suffix == store.SUFFIX else _torch_tensors(path)
+    table = _table("tensor", "shape", "dtype", "numbers")
+    total = parameters = 0
+    for name, (dtype, shape) in tensors.items():
+        count = int(np.prod(shape, dtype=np.int64))
+        total += count
+        parameters += count * _is_parameter(name)
+        table.add_row(_printable(name), Text(" x ".join(map(str, shape)) or "scalar"), dtype, f"{count:,}")
+    _print(table)
+    _say(f"{len(tensors)} tensors, {total:,} numbers, {parameters:,} of them parameters (no running statistics)")
+    if path.suffix != store.SUFFIX:
+        _say(f"architecture: {names.detect(tensors) or 'none that jaxtrack has'}")
+        _say(_origin(store.sha256_of(path)))
+
+
+def _torch_tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """(dtype, shape) of the tensors of a PyTorch file by their names."""
+    return {name: (str(array.dtype), array.shape) for name, array in pytorch.read(path).items()}
+
+
+def _printable(name: str) -> Text:
+    """A name from somebody's file, which might hold what a terminal or the table's printer takes for a command."""
+    return Text(name if name.isprintable() else ascii(name))
+
+
+def _is_parameter(name: str) -> bool:
+    return not name.endswith(_COUNTERS) and not name.startswith("batch_stats/")
+
+
+def _verify(path: Path) -> None:
+    """Says that a file is good, or `UserError` what is wrong with it."""
+    if path.suffix == store.SUFFIX:
+        variables, meta = store.load(path)
+        _check_finite(store.flatten(variables), path)
+        _say(f"OK: {path} is {meta.architecture}, imported from {meta.source} (sha256 {meta.source_sha256[:16]}…)")
+        return
+    state = pytorch.read(path)
+    _check_finite(state, path)
+    architecture = _architecture(None, state, path)
+    _convert(state, architecture, path)
+    _say(f"OK: {path} is {architecture}; {_origin(store.sha256_of(path))}")
+
+
+def _check_finite(arrays: dict[str, np.ndarray], path: Path) -> None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            wrong = int(array.size - np.isfinite(array).sum())
+            raise UserError(f"{path}: {wrong} of the {array.size} numbers of {name} are not finite")
+
+
+def _origin(digest: str) -> str:
+    """One sentence on where a file with this sha256 comes from."""
+    published = known.find(digest)
+    if published is None:
+        return f"sha256 {digest[:16]}…, of no published file that jaxtrack knows by its sha256"
+    return f"sha256 {digest[:16]}…, as published by {published.published_by}: {published.what}"
+
+
+def _list() -> None:
+    """One table for each publisher."""
+    for (publisher, licence), rows in itertools.groupby(known.table(), lambda row: (row.published_by, row.licence)):
+        cells = [("file", "what", "architecture", "sha256")]
+        cells += [(row.name, row.what, row.architecture, row.sha256) for row in rows]
+        columns = [column for column in zip(*cells, strict=True) if any(column[1:])]
+        table = _table(*(column[0] for column in columns))
+        for line in zip(*(column[1:] for column in columns), strict=True):
+            table.add_row(*line)
+        _say(f"{publisher}; licence: {licence or 'not stated'}")
+        _print(table)
+    _say("jaxtrack downloads none of them: fetch a file from its authors, then jaxtrack weights import FILE")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        justify = "right" if column == "numbers" else "left"
+        table.add_column(column, overflow="fold", no_wrap=column not in ("tensor", "what"), justify=justify)
+    return table
+
+
+def _print(table: Table) -> None:
+    # In a file or a pipe no row is broken, whatever its length: programs such as grep read it.
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def _say(line: str) -> None:
+    Console().print(line, markup=False, highlight=False, soft_wrap=True)

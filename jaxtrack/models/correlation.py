@@ -1,0 +1,72 @@
+"""How template and search region are compared: depth-wise, by pixels, and by attention to pixels."""
+
+from typing import Literal
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxtrack.models.layers import convolve, depthwise_method, pad, shifted_products
+
+
+def depthwise(
+    x: jax.Array, kernel: jax.Array, padding: int = 0, method: Literal["shifted", "grouped"] | None = None
+) -> jax.Array:
+    """Every channel of each sample correlated with that sample's own kernel (Li et al., SiamRPN++, section 3.3).
+
+    Args:
+      x: `[B, H, W, C]`, search region.
+      kernel: `[B, h, w, C]`, template; not flipped.
+      padding: zeros around `x`, in cells.
+      method: a sum of shifted products or XLA's grouped convolution; None chooses by platform at trace time.
+
+    Returns:
+      `[B, H + 2 padding - h + 1, W + 2 padding - w + 1, C]`.
+    """
+    chex.assert_rank([x, kernel], 4)
+    chex.assert_equal_shape([x, kernel], dims=(0, 3))
+    if (method or depthwise_method()) == "shifted":
+        return shifted_products(pad(x, padding), kernel)
+    # The batch becomes part of the groups: one convolution of a single sample with B C channels.
+    batch, _, _, channels = x.shape
+    x = jnp.moveaxis(x, 0, 2).reshape(1, *x.shape[1:3], batch * channels)
+    kernel = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], 1, batch * channels)
+    out = convolve(x, kernel, padding=padding, groups=batch * channels)[0]
+    return jnp.moveaxis(out.reshape(*out.shape[:2], batch, channels), 2, 0)
+
+
+def pixelwise(z: jax.Array, x: jax.Array) -> jax.Array:
+    """Dot products of every template pixel with every search pixel (NanoTrack): no scale, no softmax.
+
+    Args:
+      z: `[B, h, w, C]`.
+      x: `[B, H, W, C]`.
+
+    Returns:
+      `[B, H, W, h w]`, template pixels row by row.
+    """
+    chex.assert_rank([z, x], 4)
+    return jnp.einsum("bpc,bijc->bijp", _pixels(z), x)
+
+
+def pixelwise_attention(z: jax.Array, x: jax.Array) -> jax.Array:
+    """What each search pixel finds in the template, beside itself (SiamPW; RBO paper, eq. 2 and 3).
+
+    The weights of the template's pixels sum to 1 for each search pixel. The paper writes the search features first;
+    the released code, and so the published weights, have them last.
+
+    Args:
+      z: `[B, h, w, C]`.
+      x: `[B, H, W, C]`.
+
+    Returns:
+      `[B, H, W, 2 C]`: the attended template, then `x`.
+    """
+    similarity = pixelwise(z, x) * x.shape[-1] ** -0.5
+    found = jnp.einsum("bijp,bpc->bijc", jax.nn.softmax(similarity, axis=-1), _pixels(z))
+    return jnp.concatenate([found, x], axis=-1)
+
+
+def _pixels(z: jax.Array) -> jax.Array:
+    """`[B, h, w, C]` to `[B, h w, C]`, row by row."""
+    return z.reshape(z.shape[0], -1, z.shape[-1])

@@ -1,0 +1,40 @@
+"""Published weights: what exists, where its authors publish it, and how to know the right file.
+
+The table is `known.csv`; nothing is downloaded. Columns:
+
+* `name`: what its authors call the file, without ending.
+* `architecture`: a name of `jaxtrack.models.siamese.ARCHITECTURES`; empty for weights that are no tracker's.
+* `published_by`: the project's page or package, and where to look there.
+* `licence`: of the weights as the authors state it, or of the repository they lie in; empty where nothing is stated.
+* `sha256`: the first 16 hexadecimal digits, empty where nobody has told them.
+* `what`: in words.
+"""
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """One row of the table (see the module's docstring)."""
+
+    name: str
+    architecture: str
+    published_by: str
+    licence: str
+    sha256: str
+    what: str
+
+
+@functools.cache
+def table() -> tuple[Known, ...]:
+    """All published weights that the table names."""
+    text = importlib.resources.files("jaxtrack.weights").joinpath("known.csv").read_text("utf-8")
+    return tuple(Known(**row) for row in csv.DictReader(text.splitlines()))
+
+
+def find(sha256: str) -> Known | None:
+    """The published file that has this sha256 (hexadecimal, 64 digits); None if no row's digits begin it."""
+    return next((known for known in table() if known.sha256 and sha256.startswith(known.sha256)), None)

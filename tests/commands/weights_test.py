@@ -1,0 +1,308 @@
+import hashlib
+import io
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from jaxtrack.__main__ import main
+from jaxtrack.weights import known, names, pytorch, store
+
+NANO = "nanotrack_v1"
+
+
+def run(*arguments):
+    return main(["weights", *map(str, arguments)])
+
+
+def error_of(capsys, *arguments):
+    """The one line on stderr of a command line that is refused."""
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture
+def state():
+    """Random tensors under the names of a published NanoTrack v1."""
+    random = np.random.default_rng(0)
+    shapes = names.torch_names(NANO)
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def published(state, tmp_path, monkeypatch):
+    """A file that stands for a PyTorch file with these tensors, so that the test needs no torch; changes are seen."""
+    path = tmp_path / "nano.pth"
+    path.write_bytes(b"stands for a PyTorch file")
+    monkeypatch.setattr(pytorch, "read", lambda _: dict(state))
+    return path
+
+
+@pytest.fixture
+def imported(published, tmp_path, capsys):
+    assert run("import", published, "--out", tmp_path / "weights") == 0
+    capsys.readouterr()
+    return tmp_path / "weights" / "nano.safetensors"
+
+
+# --- import -----------------------------------------------------------------------------------------------------
+
+
+def test_an_import_writes_weights_that_can_be_loaded(published, state, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("import", "nano.pth") == 0
+    printed = capsys.readouterr().out
+    assert "weights/nano.safetensors: nanotrack_v1, 194 arrays, 287,966 parameters" in printed
+    assert "of no published file that jaxtrack knows" in printed
+    assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == ["nano.json", "nano.safetensors"]
+    variables, meta = store.load(tmp_path / "weights" / "nano.safetensors")
+    assert (meta.architecture, meta.source, meta.note) == (NANO, "nano.pth", "")
+    assert meta.source_sha256 == hashlib.sha256(published.read_bytes()).hexdigest()
+    kernel = state["backbone.features.0.0.weight"]  # [out, in, h, w]
+    stem = variables["params"]["backbone"]["stem"]["conv"]["kernel"]  # [h, w, in, out]
+    np.testing.assert_array_equal(stem, np.einsum("oihw->hwio", kernel))
+
+
+def test_name_folder_and_architecture_can_be_chosen(published, tmp_path):
+    arguments = ["--name", "mine", "--out", tmp_path / "a" / "b", "--architecture", "NanoTrack-v1"]
+    assert run("import", published, *arguments) == 0
+    _, meta = store.load(tmp_path / "a" / "b" / "mine.safetensors")
+    assert meta.architecture == NANO
+
+
+def test_the_published_file_is_recognised(published, tmp_path, capsys, monkeypatch):
+    digest = hashlib.sha256(published.read_bytes()).hexdigest()
+    row = known.Known("nano", NANO, "https://example.org", "MIT", digest[:16], "A tracker")
+    monkeypatch.setattr(known, "table", lambda: (row,))
+    assert run("import", published, "--out", tmp_path) == 0
+    assert f"sha256 {digest[:16]}…, as published by https://example.org: A tracker" in capsys.readouterr().out
+    _, meta = store.load(tmp_path / "nano.safetensors")
+    assert meta.note == "A tracker, published by https://example.org"
+
+
+def test_the_same_file_can_be_imported_again_but_no_other_under_its_name(published, imported, tmp_path, capsys):
+    before = imported.read_bytes()
+    assert run("import", published, "--out", tmp_path / "weights") == 0
+    assert imported.read_bytes() == before
+    capsys.readouterr()
+    published.write_bytes(b"another file")
+    line = error_of(capsys, "import", published, "--out", tmp_path / "weights")
+    assert "nano.safetensors is there already, and from another file: choose another --name" in line
+    assert imported.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_half_of_an_import_is_not_replaced_by_another_file(published, imported, tmp_path, capsys, suffix):
+    imported.with_suffix(suffix).unlink()
+    published.write_bytes(b"another file")
+    assert "is there already" in error_of(capsys, "import", published, "--out", tmp_path / "weights")
+
+
+def test_a_damaged_import_can_be_repeated(published, imported, tmp_path):
+    before = imported.read_bytes()
+    imported.write_bytes(before[:-1])
+    assert run("import", published, "--out", tmp_path / "weights") == 0
+    assert imported.read_bytes() == before
+
+
+def test_tensors_of_no_network_are_refused(published, state, capsys, tmp_path):
+    state.clear()
+    state |= {f"layer{i}.weight": np.ones(3) for i in range(5)}
+    line = error_of(capsys, "import", published, "--out", tmp_path / "weights")
+    assert "tensors such as layer0.weight, layer1.weight, layer2.weight, which belong to no network" in line
+    assert NANO in line
+    assert not (tmp_path / "weights").exists()
+
+
+def test_tensors_of_another_architecture_are_refused(published, capsys, tmp_path):
+    line = error_of(capsys, "import", published, "--architecture", "nanotrack_v2", "--out", tmp_path / "weights")
+    assert str(published) in line
+    assert "nanotrack_v2" in line
+    assert not (tmp_path / "weights").exists()
+
+
+def test_an_architecture_that_there_is_not_gets_a_suggestion(published, capsys):
+    line = error_of(capsys, "import", published, "--architecture", "nanotrack_v11")
+    assert "There is no architecture called 'nanotrack_v11': did you mean nanotrack_v1" in line
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "-x"])
+def test_a_name_that_is_no_file_name(published, capsys, tmp_path, name):
+    line = error_of(capsys, "import", published, f"--name={name}", "--out", tmp_path / "weights")
+    assert f"{name!r} is no name for files" in line
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.parametrize("name", ["SiamRPN++-RBO", "nanotrackv1", "checkpoint_e20.v2"])
+def test_names_that_authors_give(published, tmp_path, name):
+    assert run("import", published, f"--name={name}", "--out", tmp_path) == 0
+    store.load(tmp_path / f"{name}.safetensors")
+
+
+def test_a_folder_that_cannot_be_written(published, capsys, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "cannot write weights to" in error_of(capsys, "import", published, "--out", tmp_path / "file" / "weights")
+
+
+def test_a_file_that_is_not_there(capsys, tmp_path):
+    for command in ("import", "inspect", "verify"):
+        for name in ("none.pth", "none.safetensors"):
+            assert "there is no file" in error_of(capsys, command, tmp_path / name)
+
+
+# --- inspect ----------------------------------------------------------------------------------------------------
+
+
+def test_a_pytorch_file_is_inspected(published, state, capsys):
+    state["backbone.features.0.1.num_batches_tracked"] = np.array(7)
+    assert run("inspect", published) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines]
+    assert ["backbone.features.0.0.weight", "16", "x", "3", "x", "3", "x", "3", "float32", "432"] in rows
+    assert ["backbone.features.0.1.num_batches_tracked", "scalar", "int64", "1"] in rows
+    numbers = sum(array.size for array in state.values())
+    assert f"195 tensors, {numbers:,} numbers, 287,966 of them parameters (no running statistics)" in lines
+    assert "architecture: nanotrack_v1" in lines
+    assert lines[-1].startswith(f"sha256 {hashlib.sha256(published.read_bytes()).hexdigest()[:16]}…, of no published")
+
+
+def test_tensors_of_no_network_are_inspected_too(published, state, capsys):
+    state.clear()
+    state["layer.weight"] = np.ones((2, 3))
+    assert run("inspect", published) == 0
+    assert "architecture: none that jaxtrack has" in capsys.readouterr().out
+
+
+def test_imported_weights_are_inspected(imported, capsys):
+    assert run("inspect", imported) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["params/backbone/stem/conv/kernel", "3", "x", "3", "x", "3", "x", "16", "F32", "432"] in map(
+        str.split, lines
+    )
+    assert lines[-1].startswith("194 tensors, ")
+    assert lines[-1].endswith(" 287,966 of them parameters (no running statistics)")
+
+
+def test_any_safetensors_file_is_inspected(tmp_path, capsys):
+    (tmp_path / "x.safetensors").write_bytes(safetensors.numpy.save({"a": np.ones((2, 5), np.float16)}))
+    assert run("inspect", tmp_path / "x.safetensors") == 0
+    assert "1 tensors, 10 numbers" in capsys.readouterr().out
+
+
+def test_names_from_a_file_reach_the_terminal_as_text(published, state, capsys):
+    state |= {"[red]plain[/red]": np.ones(1), "esc\x1b[2Jape": np.ones(1)}
+    assert run("inspect", published) == 0
+    printed = capsys.readouterr().out
+    assert "[red]plain[/red]" in printed
+    assert "\x1b" not in printed
+    assert r"'esc\x1b[2Jape'" in printed
+
+
+def test_a_row_is_never_broken_where_a_program_reads_it(published, state, monkeypatch):
+    state["x" * 300] = np.ones(3)
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    assert run("inspect", published) == 0
+    assert "x" * 300 in output.getvalue()
+
+
+# --- verify -----------------------------------------------------------------------------------------------------
+
+
+def test_good_files_are_ok(published, imported, capsys):
+    assert run("verify", published) == 0
+    assert capsys.readouterr().out.startswith(f"OK: {published} is nanotrack_v1; sha256 ")
+    assert run("verify", imported) == 0
+    assert capsys.readouterr().out.startswith(f"OK: {imported} is nanotrack_v1, imported from nano.pth (sha256 ")
+
+
+def test_a_changed_import_is_told(imported, capsys):
+    imported.write_bytes(imported.read_bytes()[:-1])
+    assert "was changed or cut off after it was imported" in error_of(capsys, "verify", imported)
+
+
+def test_numbers_that_are_not_finite_are_told(published, state, capsys):
+    state["backbone.features.0.0.weight"][0, 0, 0, :2] = np.nan, np.inf
+    line = error_of(capsys, "verify", published)
+    assert "2 of the 432 numbers of backbone.features.0.0.weight are not finite" in line
+
+
+def test_numbers_that_are_not_finite_are_told_in_an_import(imported, capsys):
+    arrays = safetensors.numpy.load(imported.read_bytes())
+    arrays["params/backbone/stem/conv/kernel"] = np.full((3, 3, 3, 16), np.nan, np.float32)
+    imported.write_bytes(safetensors.numpy.save(arrays))
+    record = imported.with_suffix(".json")
+    digest = hashlib.sha256(imported.read_bytes()).hexdigest()
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"sha256": digest}))
+    line = error_of(capsys, "verify", imported)
+    assert "432 of the 432 numbers of params/backbone/stem/conv/kernel are not finite" in line
+
+
+def test_a_tensor_of_another_shape_is_told(published, state, capsys):
+    state["backbone.features.0.0.weight"] = np.ones((16, 1, 3, 3), np.float32)
+    line = error_of(capsys, "verify", published)
+    assert str(published) in line
+    assert "backbone.features.0.0.weight" in line
+
+
+# --- list and the command line ----------------------------------------------------------------------------------
+
+
+def test_the_list_names_every_published_file_and_its_publisher(capsys):
+    assert run("list") == 0
+    printed = capsys.readouterr().out
+    lines = [line.split() for line in printed.splitlines()]
+    for row in known.table():
+        assert row.name in [line[0] for line in lines if line]
+        assert row.published_by in printed
+    assert ["nanotrackv1", "NanoTrack", "v1", "nanotrack_v1", "2a24bbfd1163a769"] in lines
+    assert "https://github.com/STVIR/pysot (MODEL_ZOO.md); licence: CC-BY-SA-3.0" in printed
+    assert "https://github.com/sansanfree/RBO (folder SiamPW-RBO); licence: not stated" in printed
+    # A column in which nothing stands is left out.
+    assert ["file", "what", "architecture", "sha256"] in lines
+    assert ["file", "what", "architecture"] in lines
+    assert ["file", "what"] in lines
+    assert "downloads none of them" in printed
+
+
+def test_a_command_that_there_is_not(capsys):
+    assert run("frobnicate") == 2
+    assert "import, inspect, verify, list" in capsys.readouterr().err
+    assert run() == 2
+    assert "import, inspect, verify, list" in capsys.readouterr().err
+
+
+def test_the_help_names_the_commands(capsys):
+    assert run("--help") == 0
+    printed = capsys.readouterr().out
+    for command in ("import", "inspect", "verify", "list"):
+        assert f" {command} " in printed
+
+
+# --- with the published files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "parameters"),
+    [("nanotrackv1", 194, "287,966"), ("nanotrackv2", 252, "334,078"), ("nanotrackv3", 369, "541,446")],
+)
+def test_the_published_nanotracks_are_imported(test_data, tmp_path, capsys, name, arrays, parameters):
+    pytest.importorskip("torch")
+    path = test_data / "weights" / "nanotrack" / f"{name}.pth"
+    assert run("import", path, "--out", tmp_path) == 0
+    assert f"{arrays} arrays, {parameters} parameters" in capsys.readouterr().out
+    assert run("verify", tmp_path / f"{name}.safetensors") == 0
+    assert capsys.readouterr().out.startswith("OK: ")
+    _, meta = store.load(tmp_path / f"{name}.safetensors")
+    assert meta.note.startswith("NanoTrack v")
+    shutil.copy(path, tmp_path / "copy.pth")
+    with (tmp_path / "copy.pth").open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    assert "cut off or damaged" in error_of(capsys, "verify", tmp_path / "copy.pth")

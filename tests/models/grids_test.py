@@ -1,0 +1,45 @@
+"""Grids, anchors and what they mean as boxes."""
+
+import numpy as np
+import pytest
+
+from jaxtrack.models import grids
+
+
+def test_windows_and_grids_of_the_specification():
+    assert grids.window(25, 5).sum() == pytest.approx(5 * 144, rel=1e-6)
+    assert grids.window(16, 1).max() == pytest.approx(0.978267, abs=1e-6)
+    np.testing.assert_array_equal(grids.grid(16, 16)[[0, -1]], [[-128, -128], [112, 112]])
+    np.testing.assert_array_equal(grids.grid(25, 8)[1], [-88, -96])
+    np.testing.assert_array_equal(grids.anchor_sizes(8), [[104, 32], [88, 40], [64, 64], [40, 80], [32, 96]])
+
+
+def candidates_by_loop(kind, stride, cls, loc):
+    """Section 7.3 of the specification, cell by cell, anchor-major."""
+    side, count = cls.shape[0], cls.shape[-1] // 2
+    scores, boxes = [], []
+    for a in range(count):
+        for row in range(side):
+            for column in range(side):
+                background, target = cls[row, column, a], cls[row, column, count + a]
+                scores.append(1 / (1 + np.exp(background - target)))
+                x, y = ((k - side // 2) * stride for k in (column, row))
+                d = [loc[row, column, k * count + a] for k in range(4)]
+                if kind == "points":
+                    left, top, right, bottom = x - d[0], y - d[1], x + d[2], y + d[3]
+                    boxes.append(((left + right) / 2, (top + bottom) / 2, right - left, bottom - top))
+                else:
+                    w, h = [(104, 32), (88, 40), (64, 64), (40, 80), (32, 96)][a]
+                    boxes.append((x + d[0] * w, y + d[1] * h, w * np.exp(d[2]), h * np.exp(d[3])))
+    return np.asarray(scores), np.asarray(boxes)
+
+
+@pytest.mark.parametrize(("kind", "count", "side"), [("anchors", 5, 5), ("points", 1, 4)])
+def test_candidates_agree_with_a_plain_loop(kind, count, side):
+    rng = np.random.default_rng(0)
+    cls = rng.normal(size=(side, side, 2 * count)).astype(np.float32)
+    loc = rng.normal(size=(side, side, 4 * count)).astype(np.float32)
+    found = grids.candidates(kind, 8, cls, loc)
+    scores, boxes = candidates_by_loop(kind, 8, cls, loc)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    np.testing.assert_allclose(found.boxes_cxcywh, boxes, rtol=1e-5, atol=1e-4)

@@ -1,0 +1,271 @@
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from jaxtrack.errors import UserError
+from jaxtrack.models import siamese
+from jaxtrack.weights import names, store
+from jaxtrack.weights.store import Meta
+
+NANO = "nanotrack_v1"
+META = Meta(NANO, "nanotrackv1.pth", "ab" * 32, note="a note, één")
+
+
+@pytest.fixture(scope="session")
+def variables():
+    """Random weights of NanoTrack v1, some of them in Fortran order."""
+    random = np.random.default_rng(0)
+    shapes = siamese.shapes(siamese.ARCHITECTURES[NANO])
+    return jax.tree.map(lambda leaf: np.asfortranarray(random.normal(size=leaf.shape).astype(np.float32)), shapes)
+
+
+@pytest.fixture
+def saved(variables, tmp_path):
+    return store.save(tmp_path / "weights", "nano", variables, META)
+
+
+def record(path):
+    return path.with_suffix(".json")
+
+
+def change_record(path, **fields):
+    record(path).write_text(json.dumps(json.loads(record(path).read_text()) | fields))
+
+
+def rewrite(path, change):
+    """Another content of the arrays' file, with a record that agrees."""
+    arrays = safetensors.numpy.load(path.read_bytes())
+    change(arrays)
+    path.write_bytes(safetensors.numpy.save(arrays))
+    change_record(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_what_is_loaded_is_what_was_saved(saved, variables):
+    loaded, _ = store.load(saved)
+    assert jax.tree.structure(loaded) == jax.tree.structure(variables)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, strict=True), loaded, variables)
+
+
+def test_two_files_are_written_and_say_what_they_are(saved):
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["nano.json", "nano.safetensors"]
+    text = record(saved).read_text("utf-8")
+    assert "a note, één" in text
+    fields = json.loads(text)
+    assert fields == {
+        "architecture": NANO,
+        "source": "nanotrackv1.pth",
+        "source_sha256": "ab" * 32,
+        "note": "a note, één",
+        "mapping_version": names.MAPPING_VERSION,
+        "tensors": 194,  # nanotrack.md section 1, like the next
+        "parameters": 287_966,
+        "sha256": hashlib.sha256(saved.read_bytes()).hexdigest(),
+        "jaxtrack": fields["jaxtrack"],
+    }
+    _, meta = store.load(saved)
+    assert dataclasses.asdict(meta) == fields
+
+
+@pytest.mark.parametrize(("installed", "written"), [("1.2.3", "1.2.3"), (None, "not installed")])
+def test_the_record_names_the_version_of_jaxtrack(variables, tmp_path, monkeypatch, installed, written):
+    def version(name):
+        assert name == "jaxtrack"
+        if installed is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    _, meta = store.load(store.save(tmp_path, "nano", variables, META))
+    assert meta.jaxtrack == written
+
+
+def test_names_are_joined_by_slashes(saved):
+    with safetensors.safe_open(saved, framework="numpy") as file:
+        assert "params/head/attention/fc1/kernel" in file.keys()  # noqa: SIM118
+    assert store.flatten({"a": {"b": {"c": 1}}, "d": 2}) == {"a/b/c": 1, "d": 2}
+    with pytest.raises(ValueError, match="a name with a slash"):
+        store.flatten({"a/b": 1})
+
+
+def test_the_same_weights_make_the_same_bytes(saved, variables, tmp_path):
+    again = store.save(tmp_path / "again", "nano", variables, META)
+    assert again.read_bytes() == saved.read_bytes()
+    assert record(again).read_bytes() == record(saved).read_bytes()
+
+
+def test_a_scalar_and_an_empty_array_keep_their_shapes(tmp_path, monkeypatch):
+    variables = {"params": {"scalar": np.array(3, np.float32), "empty": np.zeros((0, 4), np.float32)}}
+    monkeypatch.setattr(store, "_expected", lambda _: store.flatten(variables))
+    loaded, meta = store.load(store.save(tmp_path, "tiny", variables, META))
+    assert loaded["params"]["scalar"].shape == ()
+    assert loaded["params"]["empty"].shape == (0, 4)
+    assert (meta.tensors, meta.parameters) == (2, 1)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_while_writing_leaves_the_old_files(saved, variables, monkeypatch):
+    before = {path.name: path.read_bytes() for path in saved.parent.iterdir()}
+
+    def full_disk(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(UserError, match=r"cannot write weights to .*: No space left on device"):
+        store.save(saved.parent, "nano", jax.tree.map(lambda array: array + 1, variables), META)
+    assert {path.name: path.read_bytes() for path in saved.parent.iterdir()} == before
+
+
+def test_a_folder_below_a_file(variables, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="cannot write weights to"):
+        store.save(tmp_path / "file" / "weights", "nano", variables, META)
+
+
+def test_weights_that_do_not_fit_are_not_written(variables, tmp_path):
+    meta = dataclasses.replace(META, architecture="nanotrack_v2")
+    with pytest.raises(UserError, match=r"nano\.safetensors does not fit the architecture nanotrack_v2: it lacks"):
+        store.save(tmp_path, "nano", variables, meta)
+    assert not list(tmp_path.iterdir())
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"there is no file .*none\.safetensors$"):
+        store.load(tmp_path / "none.safetensors")
+
+
+def test_a_folder_with_the_name_of_a_file(tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(UserError, match=r"cannot read .*folder\.safetensors: Is a directory"):
+        store.load(tmp_path / "folder.safetensors")
+
+
+def test_another_ending(tmp_path):
+    with pytest.raises(UserError, match=r"x\.pth holds no imported weights: expected the path of a \.safetensors file"):
+        store.load(tmp_path / "x.pth")
+
+
+def test_without_its_record(saved):
+    record(saved).unlink()
+    with pytest.raises(UserError, match=r"nano\.safetensors has no nano\.json beside it .* import the published file"):
+        store.load(saved)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"architecture": "nanotrack_v1"}', "\xff", "[" * 100_000],
+    ids=["empty", "cut off", "list", "object", "field missing", "no UTF-8", "deep"],
+)
+def test_a_record_that_is_none(saved, text):
+    record(saved).write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"nano\.json is no record of imported weights"):
+        store.load(saved)
+
+
+@pytest.mark.parametrize("fields", [{"tensors": "194"}, {"sha256": None}, {"more": 1}])
+def test_a_record_with_a_field_of_another_kind(saved, fields):
+    change_record(saved, **fields)
+    with pytest.raises(UserError, match=r"nano\.json is no record of imported weights"):
+        store.load(saved)
+
+
+def test_a_conversion_of_another_version(saved, monkeypatch):
+    monkeypatch.setattr(names, "MAPPING_VERSION", names.MAPPING_VERSION + 1)
+    with pytest.raises(UserError, match="was converted by version 1 of the conversion, this jaxtrack has version 2"):
+        store.load(saved)
+
+
+def test_a_single_changed_bit(saved):
+    content = bytearray(saved.read_bytes())
+    content[-100] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(UserError, match=r"nano\.safetensors was changed or cut off after it was imported"):
+        store.load(saved)
+
+
+def test_a_file_cut_off(saved):
+    saved.write_bytes(saved.read_bytes()[:-1])
+    with pytest.raises(UserError, match="was changed or cut off after it was imported"):
+        store.load(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", bytes(64), b"\xff" * 64, b"<html>404</html>" * 9])
+def test_no_safetensors_file_under_a_record_that_agrees(saved, content):
+    saved.write_bytes(content)
+    change_record(saved, sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(UserError, match=r"nano\.safetensors is cut off or damaged, or no safetensors file"):
+        store.load(saved)
+
+
+def test_an_architecture_that_there_is_not(saved):
+    change_record(saved, architecture="nanotrack_v9")
+    with pytest.raises(UserError, match="is of the architecture 'nanotrack_v9', which this jaxtrack does not have"):
+        store.load(saved)
+
+
+def test_the_record_of_another_architecture(saved):
+    change_record(saved, architecture="nanotrack_v3")
+    with pytest.raises(UserError, match=r"does not fit the architecture nanotrack_v3: it lacks .* and [0-9]+ more"):
+        store.load(saved)
+
+
+KERNEL = "params/backbone/stem/conv/kernel"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: arrays.pop(KERNEL), f"it lacks {KERNEL}$"),
+        (lambda arrays: arrays.update(extra=np.ones(3)), "it has besides extra$"),
+        (
+            lambda arrays: arrays.update({KERNEL: np.ones((3, 3, 16, 3), np.float32)}),
+            rf"{KERNEL} is float32 \[3, 3, 16, 3\], expected float32 \[3, 3, 3, 16\]",
+        ),
+        (
+            lambda arrays: arrays.update({KERNEL: arrays[KERNEL].astype(np.float64)}),
+            rf"{KERNEL} is float64 \[3, 3, 3, 16\], expected float32 \[3, 3, 3, 16\]",
+        ),
+    ],
+    ids=["missing", "surplus", "shape", "dtype"],
+)
+def test_arrays_that_do_not_fit(saved, change, message):
+    rewrite(saved, change)
+    with pytest.raises(UserError, match=message):
+        store.load(saved)
+
+
+# --- parts ------------------------------------------------------------------------------------------------------
+
+
+def test_the_header_tells_names_types_and_shapes(tmp_path):
+    arrays = {"a/b": np.zeros((2, 3), np.float32), "c": np.array(1)}
+    (tmp_path / "x.safetensors").write_bytes(safetensors.numpy.save(arrays))
+    assert store.header(tmp_path / "x.safetensors") == {"a/b": ("F32", (2, 3)), "c": ("I64", ())}
+
+
+def test_the_header_of_what_is_none(tmp_path):
+    with pytest.raises(UserError, match="there is no file"):
+        store.header(tmp_path / "x.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="or no safetensors file"):
+        store.header(tmp_path / "x.safetensors")
+
+
+def test_the_sha256_of_a_file(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180-2, appendix B.1
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert store.sha256_of(tmp_path / "abc") == digest
+    (tmp_path / "large").write_bytes(b"a" * 1_000_000 * 3)
+    assert store.sha256_of(tmp_path / "large") == hashlib.sha256(b"a" * 3_000_000).hexdigest()
+    with pytest.raises(UserError, match="there is no file"):
+        store.sha256_of(tmp_path / "none")

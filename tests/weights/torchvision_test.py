@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+from scipy.signal import correlate
+
+from jaxtrack.errors import UserError
+from jaxtrack.weights import torchvision
+
+WIDTHS = (64, 128, 256, 512)
+BLOCKS = (3, 4, 6, 3)
+
+
+def normalisation(name, width):
+    return {f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")} | {
+        f"{name}.num_batches_tracked": ()
+    }
+
+
+def torchvision_shapes():
+    """Names and shapes of torchvision's resnet50, as weight_formats_and_rpn.md section A1 lists them."""
+    shapes = {"conv1.weight": (64, 3, 7, 7), **normalisation("bn1", 64)}
+    channels = 64
+    for layer, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True), 1):
+        for block in range(blocks):
+            name = f"layer{layer}.{block}"
+            kernels = ((width, channels, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1))
+            for i, kernel in enumerate(kernels, 1):
+                shapes |= {f"{name}.conv{i}.weight": kernel, **normalisation(f"{name}.bn{i}", kernel[0])}
+            if block == 0:
+                shapes[f"{name}.downsample.0.weight"] = (4 * width, channels, 1, 1)
+                shapes |= normalisation(f"{name}.downsample.1", 4 * width)
+            channels = 4 * width
+    return shapes | {"fc.weight": (1000, 2048), "fc.bias": (1000,)}
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Random arrays under torchvision's names."""
+    random = np.random.default_rng(0)
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in torchvision_shapes().items()}
+
+
+@pytest.fixture(scope="module")
+def imported(published):
+    return torchvision.backbone_state(published)
+
+
+def test_the_file_described_here_is_torchvisions(published):
+    # torchvision's documentation gives 25,557,032 parameters.
+    counted = {name: array.size for name, array in published.items() if "running" not in name and "num_" not in name}
+    assert sum(counted.values()) == 25_557_032
+    assert len(published) == 320
+
+
+def test_the_backbone_has_its_265_tensors_and_its_parameters(imported):
+    assert len(imported) == 265
+    assert all(name.startswith("backbone.") for name in imported)
+    assert {array.dtype for array in imported.values()} == {np.dtype(np.float32)}
+    # siamese.md section 1.1: 45,528,128 parameters in 318 entries, of which 53 are the counters left out here.
+    assert sum(array.size for name, array in imported.items() if "running" not in name) == 45_528_128
+    kernels = [name for name, array in imported.items() if array.ndim == 4]
+    assert len(kernels) == 53
+    assert len(imported) - len(kernels) == 4 * 53
+    assert 265 + 53 == 318
+
+
+def test_all_but_stem_and_shortcuts_is_unchanged(published, imported):
+    changed = {
+        name
+        for name, array in imported.items()
+        if array.shape != published[name.removeprefix("backbone.")].shape
+        or not np.array_equal(array, published[name.removeprefix("backbone.")])
+    }
+    assert changed == {
+        "backbone.conv1.weight",
+        "backbone.bn1.running_mean",
+        "backbone.layer2.0.downsample.0.weight",
+        "backbone.layer3.0.downsample.0.weight",
+        "backbone.layer4.0.downsample.0.weight",
+    }
+
+
+def convolved(image, kernel, stride=1):
+    """`[C, H, W]` with `[O, C, h, w]` in float64, without padding: `[O, H', W']`."""
+    out = [correlate(image, one, mode="valid", method="direct")[0] for one in kernel.astype(np.float64)]
+    return np.stack(out)[:, ::stride, ::stride]
+
+
+def normalised(maps, state, name):
+    """What the normalisation `name` makes of `[C, H, W]`, in float64."""
+    scale, shift, mean, variance = (
+        state[f"{name}.{part}"].astype(np.float64)[:, None, None]
+        for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    return (maps - mean) / np.sqrt(variance + 1e-5) * scale + shift
+
+
+def test_the_stem_gives_for_bgr_0_to_255_what_torchvisions_gives_for_normalised_rgb(published, imported):
+    published, imported = dict(published), dict(imported)
+    for state, prefix in ((published, ""), (imported, "backbone.")):
+        state[f"{prefix}bn1.running_var"] = np.abs(state[f"{prefix}bn1.running_var"]) + 0.1
+    rgb = np.random.default_rng(1).integers(0, 256, (3, 15, 17)).astype(np.float64)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    theirs = convolved((rgb / 255 - mean[:, None, None]) / std[:, None, None], published["conv1.weight"], 2)
+    ours = convolved(rgb[::-1], imported["backbone.conv1.weight"], 2)
+    assert ours.shape == (64, 5, 6)
+    np.testing.assert_allclose(
+        normalised(ours, imported, "backbone.bn1"), normalised(theirs, published, "bn1"), rtol=1e-5, atol=1e-4
+    )
+
+
+# Stride, padding and dilation of the dilated network's 3 x 3 shortcuts: siamese.md section 1.1.
+@pytest.mark.parametrize(("layer", "stride", "padding", "dilation"), [(2, 2, 0, 1), (3, 1, 1, 1), (4, 1, 2, 2)])
+def test_a_shortcut_sees_the_centre_of_the_window_and_nothing_else(
+    published, imported, layer, stride, padding, dilation
+):
+    name = f"layer{layer}.0.downsample.0.weight"
+    small, large = published[name][:4, :6].astype(np.float64), imported[f"backbone.{name}"][:4, :6].astype(np.float64)
+    assert large.shape == (4, 6, 3, 3)
+    maps = np.random.default_rng(2).normal(size=(6, 9, 9))
+    padded = np.pad(maps, ((0, 0), (padding, padding), (padding, padding)))
+    cells = (padded.shape[1] - 2 * dilation - 1) // stride + 1
+    for i in range(cells):
+        for j in range(cells):
+            rows, columns = (slice(at * stride, at * stride + 2 * dilation + 1, dilation) for at in (i, j))
+            centre = padded[:, i * stride + dilation, j * stride + dilation]
+            out = (large * padded[:, rows, columns]).sum(axis=(1, 2, 3))
+            np.testing.assert_allclose(out, small[:, :, 0, 0] @ centre, rtol=1e-12)
+
+
+def test_the_stem_agrees_with_torch(published, imported):
+    torch = pytest.importorskip("torch")
+    rgb = torch.from_numpy(np.random.default_rng(3).integers(0, 256, (1, 3, 31, 31)).astype(np.float64))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).double(), torch.tensor([0.229, 0.224, 0.225]).double()
+    theirs, ours = (
+        torch.nn.functional.conv2d(image, torch.from_numpy(kernel.astype(np.float64)), stride=2)[0].numpy()
+        for image, kernel in (
+            ((rgb / 255 - mean[:, None, None]) / std[:, None, None], published["conv1.weight"]),
+            (rgb.flip(1), imported["backbone.conv1.weight"]),
+        )
+    )
+    offset = imported["backbone.bn1.running_mean"] - published["bn1.running_mean"]
+    np.testing.assert_allclose(ours - offset[:, None, None], theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_the_input_is_not_changed(published):
+    before = {name: array.copy() for name, array in published.items()}
+    torchvision.backbone_state(published)
+    for name, array in published.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_old_files_without_counters_and_backbones_without_a_classifier_are_taken(published, imported):
+    few = {name: a for name, a in published.items() if "num_batches" not in name and not name.startswith("fc.")}
+    assert torchvision.backbone_state(few).keys() == imported.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("layer3.5.conv2.weight"), r"lacks layer3\.5\.conv2\.weight$"),
+        (lambda state: state.update({"layer3.6.conv1.weight": np.ones(3)}), r"has layer3\.6\.conv1\.weight$"),
+        (lambda state: state.clear(), "lacks bn1.bias, bn1.running_mean, bn1.running_var and 262 more$"),
+        (
+            lambda state: state.update({"layer2.0.downsample.0.weight": np.ones((512, 256, 3, 3))}),
+            r"layer2\.0\.downsample\.0\.weight has the shape \[512, 256, 3, 3\], expected \[512, 256, 1, 1\]",
+        ),
+        (
+            lambda state: state.update({"conv1.weight": np.ones((64, 1, 7, 7))}),
+            r"conv1\.weight has the shape \[64, 1, 7, 7\], expected \[64, 3, 7, 7\]",
+        ),
+    ],
+    ids=["missing", "surplus", "empty", "3 x 3 shortcut", "grey stem"],
+)
+def test_other_networks_are_refused(published, change, message):
+    state = dict(published)
+    change(state)
+    with pytest.raises(UserError, match=f"this is not torchvision's ResNet-50: (it )?{message}"):
+        torchvision.backbone_state(state)
