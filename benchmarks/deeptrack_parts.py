@@ -18,7 +18,7 @@ import tyro
 from jaxtrack import images
 from jaxtrack.compilation import Program
 from jaxtrack.data import benchmarks
-from jaxtrack.online import itsgd, particles
+from jaxtrack.online import cue_maps, itsgd, particles
 from jaxtrack.tracker import sequence_key
 from jaxtrack.trackers import deeptrack
 
@@ -61,11 +61,11 @@ def parts(options: Options) -> dict[str, float]:
     tracker = deeptrack.tracker(config)
     state: Any = Program(tracker.init)({}, frame, jnp.asarray(sequence.boxes[0], jnp.float32), sequence_key(0, ""))
 
-    def cue_maps(frame: images.Frame, state: Any) -> jax.Array:
-        maps = deeptrack._cue_maps(config, frame, state.centre, state.size, state.grey, state.hue)
-        return deeptrack._scale_gradient(config, maps, state.gradient_scale)
+    def make_maps(frame: images.Frame, state: Any) -> jax.Array:
+        maps = cue_maps.raw(config.cues, config.sampling, frame, state.centre, state.size, state.grey, state.hue)
+        return cue_maps.scaled(config.cues, maps, state.gradient_scale)
 
-    maps = jax.jit(cue_maps)(frame, state)
+    maps = jax.jit(make_maps)(frame, state)
     drawn = particles.draw(config.sampling, state.key, state.size)
     best = jax.tree.map(lambda leaf: leaf[:1], drawn)
 
@@ -88,7 +88,7 @@ def parts(options: Options) -> dict[str, float]:
 
     jobs: dict[str, tuple[Callable, tuple]] = {
         "crop of one size's map": (crop, (frame, state)),
-        "crops and cues of all sizes": (cue_maps, (frame, state)),
+        "crops and cues of all sizes": (make_maps, (frame, state)),
         "network on all particles": (lambda n, m, d: deeptrack._outputs(config, n, m, d), (state.network, maps, drawn)),
         "memories": (remember, (state, maps, drawn, best)),
         "loss that decides on training": (learn(1e9, 1), (state,)),

@@ -34,7 +34,8 @@ class Import:
     architecture: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Network that the weights belong to; by default recognised by the names of the tensors."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Name of the files written; by default that of the file without its ending."""
+    """Name of the files written; by default the one under which trackers look for this published file (`list`), or the
+    architecture's."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("weights")
     """Folder of the files written."""
 
@@ -84,10 +85,12 @@ def run(argv: Sequence[str], *, prog: str) -> None:
 
 def _import(options: Import) -> None:
     """Reads, converts and stores; nothing is written unless all of it fits."""
-    name = _plain_name(options)
+    if options.name is not None:
+        _check_name(options.name)
     state = pytorch.read(options.file)
     digest = store.sha256_of(options.file)
     architecture = _architecture(options.architecture, state, options.file)
+    name = options.name or _default_name(options.file, digest) or architecture
     variables = _convert(state, architecture, options.file)
     _refuse_to_replace(options.out, name, digest)
     published = known.find(digest)
@@ -99,11 +102,16 @@ def _import(options: Import) -> None:
     _say(_origin(digest))
 
 
-def _plain_name(options: Import) -> str:
-    name = options.file.stem if options.name is None else options.name
+def _check_name(name: str) -> None:
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise UserError(f"{name!r} is no name for files: give one of letters, digits and any of . + - _ by --name")
-    return name
+
+
+def _default_name(path: Path, digest: str) -> str:
+    """The name that trackers know a published file by, told by its sha256 or else its own name; empty if unknown."""
+    by_name = next((row for row in known.table() if row.name == path.stem), None)
+    published = known.find(digest) or by_name
+    return "" if published is None else published.import_as
 
 
 def _architecture(asked: str | None, state: dict[str, np.ndarray], path: Path) -> str:
@@ -201,8 +209,8 @@ def _origin(digest: str) -> str:
 def _list() -> None:
     """One table for each publisher."""
     for (publisher, licence), rows in itertools.groupby(known.table(), lambda row: (row.published_by, row.licence)):
-        cells = [("file", "what", "architecture", "sha256")]
-        cells += [(row.name, row.what, row.architecture, row.sha256) for row in rows]
+        cells = [("file", "import as", "what", "architecture", "sha256")]
+        cells += [(row.name, row.import_as, row.what, row.architecture, row.sha256) for row in rows]
         columns = [column for column in zip(*cells, strict=True) if any(column[1:])]
         table = _table(*(column[0] for column in columns))
         for line in zip(*(column[1:] for column in columns), strict=True):

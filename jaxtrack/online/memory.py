@@ -41,7 +41,14 @@ def create(capacity: int, block: int, shape: tuple[int, ...]) -> Memory:
     )
 
 
-def write(memory: Memory, samples: jax.Array, frame: jax.Array, overlap: jax.Array, quality: jax.Array) -> Memory:
+def write(
+    memory: Memory,
+    samples: jax.Array,
+    frame: jax.Array,
+    overlap: jax.Array,
+    quality: jax.Array,
+    keep: jax.Array | bool = True,
+) -> Memory:
     """Writes one block over the oldest rows.
 
     Args:
@@ -50,6 +57,8 @@ def write(memory: Memory, samples: jax.Array, frame: jax.Array, overlap: jax.Arr
       frame: `int32 []`, the frame they come from.
       overlap: `float32 [block]`.
       quality: `float32 []`, shared by the block.
+      keep: `bool []`; where false the block does not count, and the next one is written over it. The oldest rows are
+        lost in either case: to choose between two memories would cost a copy of them.
     """
     rows, block = len(memory.frame), len(samples)
     if block > rows:
@@ -61,10 +70,10 @@ def write(memory: Memory, samples: jax.Array, frame: jax.Array, overlap: jax.Arr
     return dataclasses.replace(
         memory,
         samples=put(memory.samples, samples),
-        frame=put(memory.frame, jnp.broadcast_to(frame, (block,))),
+        frame=put(memory.frame, jnp.broadcast_to(jnp.where(keep, frame, -1), (block,))),
         overlap=put(memory.overlap, overlap),
         quality=put(memory.quality, jnp.broadcast_to(quality, (block,))),
-        cursor=(memory.cursor + block) % rows,
+        cursor=jnp.where(keep, (memory.cursor + block) % rows, memory.cursor),
     )
 
 

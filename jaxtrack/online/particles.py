@@ -28,6 +28,10 @@ class Sampling:
     """Standard deviation of a particle's position, in pixels, at most …"""
     position_std_rel: float = 0.5
     """… this share of the target's height."""
+    widening: float = 1.5
+    """Growth of the position's deviation with each frame in doubt; 1 never widens the search."""
+    widest: float = 4.0
+    """Largest factor that widening reaches."""
     scale_std_rel: float = 0.01
     """Standard deviation of a particle's size, as a share of it."""
     scale_levels: int = 3
@@ -47,6 +51,8 @@ class Sampling:
         """Refuses numbers that no particles can be drawn with."""
         numbers = ("particles", "position_std_px", "position_std_rel", "scale_levels", "scale_step", "reach")
         check_numbers(self, positive=(*numbers, "surround", "context"), not_negative=("scale_std_rel",))
+        if not (1 <= self.widening < float("inf") and 1 <= self.widest < float("inf")):
+            raise UserError(f"widening and widest must be at least 1, not {self.widening:g} and {self.widest:g}")
         if self.scale_levels % 2 == 0:
             raise UserError(f"scale_levels must be odd, so that one is the target's own size, not {self.scale_levels}")
         if 3 * self.scale_std_rel >= 1 or self.factors()[0] <= 0:
@@ -91,16 +97,17 @@ def target(sampling: Sampling) -> Particles:
     return Particles(jnp.full((1,), sampling.middle, jnp.int32), row, column, jnp.ones((1,), jnp.float32))
 
 
-def draw(sampling: Sampling, key: jax.Array, size: jax.Array) -> Particles:
+def draw(sampling: Sampling, key: jax.Array, size: jax.Array, spread: jax.Array | float = 1.0) -> Particles:
     """Particles around the target: normal in position and size, truncated at three standard deviations.
 
     Args:
       sampling: the constants.
       key: a typed random key.
       size: `float32 [2]`, the target's (width, height) in pixels.
+      spread: `float32 []`, factor of the position's deviation.
     """
     noise = jax.random.truncated_normal(key, -3.0, 3.0, (3, sampling.particles), jnp.float32)
-    std = jnp.minimum(sampling.position_std_px, sampling.position_std_rel * size[1])
+    std = spread * jnp.minimum(sampling.position_std_px, sampling.position_std_rel * size[1])
     cell = sampling.context * size / CELLS
     reach_y, reach_x = sampling.reach
     column = jnp.clip(noise[0] * std / cell[0], -reach_x, reach_x) + reach_x
@@ -115,10 +122,10 @@ def draw(sampling: Sampling, key: jax.Array, size: jax.Array) -> Particles:
     return Particles(level, jnp.round(row), jnp.round(column), jnp.ones_like(row))
 
 
-def surroundings(sampling: Sampling, key: jax.Array, count: int) -> Particles:
+def surroundings(sampling: Sampling, key: jax.Array, count: int, surround: float) -> Particles:
     """Positions spread evenly around the target, at most `surround` of its sides away, at its own size."""
     reach = jnp.asarray(sampling.reach, jnp.float32)[:, None]
-    farthest = jnp.minimum(reach, sampling.surround * CELLS / sampling.context)
+    farthest = jnp.minimum(reach, surround * CELLS / sampling.context)
     shift = jax.random.uniform(key, (2, count), jnp.float32, -1.0, 1.0) * farthest
     row, column = jnp.round(reach + shift)
     return Particles(jnp.full((count,), sampling.middle, jnp.int32), row, column, jnp.ones_like(row))

@@ -12,8 +12,12 @@ Where this differs from the paper, and why (figures: docs/deeptrack.md):
   Overlapping particles then share the first layer. `exact=True` evaluates every particle on its own crop.
 * A patch reaches 1/8 of a side beyond the target (`context`), and the network sees the cues minus 5, the middle of
   their range: the same functions, learnt many times faster.
-* In colour videos the second cue is the local contrast of grey videos, not the V channel (`value_contrast`), and the H
-  channel is turned so that the target's hue lies in the middle of its range, and fades where there is no colour.
+* In colour videos the first cue is likeness to the target's hue, not the H channel (`cues.hue_likeness`), the second
+  one the local contrast of grey videos, not the V channel (`cues.value_contrast`).
+* The first frame's training is repeated with the hardest negatives of the whole search region (`mining`), and later
+  frames take some of their negatives by score (`hard_negatives`).
+* An output beyond its label scores no better than one short of it (`folded_score`).
+* Frames whose winner the network calls background teach nothing, and widen the search after them (`doubt`).
 * The first frame gives 16 positive samples instead of one: one sample with its mirror image is learnt by heart.
 * What the paper leaves open is a field of `Config`.
 """
@@ -26,15 +30,14 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxtrack import boxes, images
+from jaxtrack import boxes
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models.cue_cnn import PATCH, CueCNN, fuse, init_cues, init_fusion, pooled_windows
-from jaxtrack.online import itsgd, memory, particles
+from jaxtrack.online import cue_maps, itsgd, memory, particles
+from jaxtrack.online.cue_maps import Cues
 from jaxtrack.online.particles import Particles
 from jaxtrack.tracker import Prediction, Tracker
-
-RANGE = 10.0  # Every cue is scaled to [0, 10].
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,24 +46,26 @@ class Config:
 
     sampling: particles.Sampling = particles.Sampling()
     """How candidates are drawn."""
-    cues: tuple[int, ...] = (0, 1, 2)
-    """Which of the three cues are used."""
-    hue_fade: float = 20.0
-    """Chroma, in grey levels, at which the hue cue has faded by half; 0 keeps the hue of grey pixels."""
-    value_contrast: bool = True
-    """Colour videos: the second cue is local contrast (of the second radius) instead of the V channel."""
-    contrast_radii: tuple[float, float] = (0.1, 0.15)
-    """Radii of the two local contrast normalisations (grey videos), as a share of the target's height."""
+    cues: Cues = Cues()
+    """What the network sees."""
     positives_per_frame: int = 1
     """theta+: positive samples a frame: the target itself, and others that overlap it by more than 0.5."""
     first_positives: int = 16
     """Positive samples of the first frame, a multiple of positives_per_frame."""
     negatives_per_frame: int = 150
     """theta-: negative samples a frame."""
+    hard_negatives: float = 0.3
+    """Share of them that are the particles of the highest scores; the others are drawn at random."""
     positive_capacity: int = 1000
     """Positive samples kept."""
     negative_capacity: int = 500
     """Negative samples kept."""
+    mining: int = 2
+    """How often the first frame's training stops to look for hard negatives, and then goes on with them."""
+    folded_score: bool = True
+    """Score an output beyond its label as one that falls short of it by as much."""
+    doubt: bool = True
+    """Learn nothing from frames whose winner the network itself calls background, and search wider after them."""
     v: float = 0.75
     """Particles that score above v times the best one's score decide on the label quality Q."""
     training: itsgd.Training = itsgd.Training()
@@ -70,9 +75,9 @@ class Config:
         """Refuses numbers that the tracker cannot run with."""
         counts = ("positives_per_frame", "first_positives", "negatives_per_frame")
         capacities = ("positive_capacity", "negative_capacity")
-        check_numbers(self, positive=(*counts, *capacities, "contrast_radii"), not_negative=("hue_fade", "v"))
-        if not self.cues or not set(self.cues) <= {0, 1, 2} or len(set(self.cues)) < len(self.cues):
-            raise UserError(f"cues must be some of 0, 1 and 2, each once, not {self.cues}")
+        check_numbers(self, positive=(*counts, *capacities), not_negative=("v", "mining", "hard_negatives"))
+        if self.hard_negatives > 1:
+            raise UserError(f"hard_negatives is a share, at most 1, not {self.hard_negatives:g}")
         if self.first_positives % self.positives_per_frame or self.first_positives > self.positive_capacity:
             raise UserError(
                 f"first_positives must be a multiple of positives_per_frame ({self.positives_per_frame}) and at most "
@@ -97,6 +102,7 @@ class State:
       gradient_scale: `float32 []`, 99th percentile of the gradient in the first frame's region of interest.
       network: CueCNN's parameters of each cue, and the fusion layer's.
       velocity: momentum, of the network's structure.
+      spread: `float32 []`, factor of the particles' deviation in the next frame; above 1 after frames in doubt.
       positives: patches `[R, 32, 32, K]` of the target, R the capacity (1000).
       negatives: patches `[R, 32, 32, K]` of the background; R is the capacity (500), rounded up to whole frames.
     """
@@ -110,6 +116,7 @@ class State:
     gradient_scale: jax.Array
     network: Any
     velocity: Any
+    spread: jax.Array
     positives: memory.Memory
     negatives: memory.Memory
 
@@ -126,57 +133,7 @@ def tracker(config: Config = CONFIGS["deeptrack"]) -> Tracker:
     return Tracker(init=functools.partial(_init, config), step=functools.partial(_step, config))
 
 
-# --- cues ----------------------------------------------------------------------------------------------------------
-
-
-def _target_hue(frame: Frame, box: jax.Array) -> jax.Array:
-    """The mean direction of the hues inside a box on the colour circle, weighted by chroma; `[]` in [0, 1)."""
-    rgb = images.crop_area(frame.pixels, frame.size, box, (PATCH, PATCH))
-    chroma = jnp.max(rgb, axis=-1) - jnp.min(rgb, axis=-1)
-    angle = 2 * jnp.pi * images.hue_from_rgb(rgb)
-    mean = jnp.arctan2(jnp.sum(chroma * jnp.sin(angle)), jnp.sum(chroma * jnp.cos(angle)))
-    return (mean / (2 * jnp.pi)) % 1.0
-
-
-def _hue_cue(config: Config, rgb: jax.Array, hue: jax.Array) -> jax.Array:
-    """The H channel turned so that the target's own hue lies in the middle of the range; `[H, W, 3]` to `[H, W]`.
-
-    Hue is a circle: red, skin above all, would otherwise jump between both ends of the range. And where there is
-    hardly any colour the hue is noise; it fades to 0, the value that HSV gives to grey.
-    """
-    chroma = jnp.max(rgb, axis=-1) - jnp.min(rgb, axis=-1)
-    turned = (images.hue_from_rgb(rgb) - hue + 0.5) % 1.0
-    return turned * chroma / (chroma + config.hue_fade) if config.hue_fade else turned
-
-
-def _cue_maps(
-    config: Config, frame: Frame, centre: jax.Array, size: jax.Array, grey: jax.Array, hue: jax.Array
-) -> jax.Array:
-    """The three cues around the target at every size, `[L, H, W, 3]`, the gradient not yet scaled."""
-    # Blur radii are shares of the target's height; a column of the map is wider or narrower than a row.
-    per_row = PATCH / config.sampling.context
-    per_column = per_row * size[1] / size[0]
-
-    def one_level(factor: jax.Array) -> jax.Array:
-        box = particles.map_box(config.sampling, centre, size, factor)
-        rgb = images.crop_area(frame.pixels, frame.size, box, config.sampling.map_size)
-        luma = images.grey_from_rgb(rgb)
-        contrasts = [
-            (jnp.clip(images.local_contrast(luma, jnp.float32(r * per_row), r * per_column), -3, 3) + 3) / 6
-            for r in config.contrast_radii
-        ]
-        value = contrasts[1] if config.value_contrast else images.value_from_rgb(rgb)
-        colour = [_hue_cue(config, rgb, hue), value]
-        pair = jnp.where(grey, jnp.stack(contrasts, -1), jnp.stack(colour, -1))
-        return jnp.concatenate([RANGE * pair, images.gradient_magnitude(luma)[..., None]], axis=-1)
-
-    return jax.lax.map(one_level, jnp.asarray(config.sampling.factors()))
-
-
-def _scale_gradient(config: Config, maps: jax.Array, scale: jax.Array) -> jax.Array:
-    """Scales the gradient to [0, 10] by the first frame's constant and picks the cues; `[L, H, W, K]`."""
-    gradient = RANGE * jnp.clip(maps[..., 2:] / scale, 0, 1)
-    return jnp.concatenate([maps[..., :2], gradient], axis=-1)[..., list(config.cues)]
+# --- scoring -------------------------------------------------------------------------------------------------------
 
 
 def _outputs(config: Config, network: itsgd.Network, maps: jax.Array, candidates: Particles) -> jax.Array:
@@ -222,19 +179,25 @@ def quality(config: Config, scores: jax.Array, outputs: jax.Array, overlap: jax.
     return jnp.clip(1.0 - mean, 0.01, 1.0), count
 
 
-def _choose_negatives(config: Config, key: jax.Array, overlap: jax.Array) -> jax.Array:
+def _choose_negatives(config: Config, key: jax.Array, overlap: jax.Array, scores: jax.Array | None = None) -> jax.Array:
     """Indices of the frame's negatives, `[negatives_per_frame]`, among the particles and the surroundings.
 
-    At random among the particles with an overlap of at most 0.5; where there are too few, surroundings fill up.
+    First those of the highest scores, then at random among the particles with an overlap of at most 0.5; where there
+    are too few, surroundings fill up.
 
     Args:
       config: the constants.
       key: a typed random key.
       overlap: `[N + M]`, the IoU of N particles and M surrounding positions with the target's box.
+      scores: `[N]`, the particles' scores; None where there are none yet.
     """
     order = jax.random.uniform(key, overlap.shape, jnp.float32)
     is_particle = jnp.arange(len(overlap), dtype=jnp.int32) < config.sampling.particles
     rank = jnp.where(overlap <= 0.5, jnp.where(is_particle, 2.0, 1.0), 0.0)
+    hard = round(config.hard_negatives * config.negatives_per_frame)
+    if hard and scores is not None:
+        hardest = jax.lax.top_k(jnp.where(overlap[: len(scores)] <= 0.5, scores, -jnp.inf), hard)[1]
+        rank = rank.at[hardest].add(jnp.where(overlap[hardest] <= 0.5, 2.0, 0.0))
     return jax.lax.top_k(rank + order, config.negatives_per_frame)[1]
 
 
@@ -255,6 +218,8 @@ def _remember(
     best: Particles,
     q: jax.Array,
     count: int,
+    scores: jax.Array | None = None,
+    keep: jax.Array | bool = True,
 ) -> State:
     """Adds the frame's samples to the memories.
 
@@ -267,15 +232,17 @@ def _remember(
       best: the target's state, a single particle.
       q: `[]`, the label quality.
       count: how many positive samples to add.
+      scores: `[N]`, the particles' scores, where they have any.
+      keep: `bool []`, whether to add any at all.
     """
     sampling = config.sampling
     surround_key, negative_key, positive_key = jax.random.split(key, 3)
-    around = particles.surroundings(sampling, surround_key, 2 * config.negatives_per_frame)
+    around = particles.surroundings(sampling, surround_key, 2 * config.negatives_per_frame, sampling.surround)
     everything = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), candidates, around)
     candidate_boxes = particles.to_boxes(sampling, state.centre, state.size, everything)
     target = particles.to_boxes(sampling, state.centre, state.size, best)
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(target, candidate_boxes.shape))
-    chosen = _choose_negatives(config, negative_key, overlap)
+    chosen = _choose_negatives(config, negative_key, overlap, scores)
     extra = _choose_positives(positive_key, overlap, count - 1)
     negatives = jax.tree.map(lambda leaf: leaf[chosen], everything)
     positives = jax.tree.map(lambda one, others: jnp.concatenate([one, others[extra]]), best, everything)
@@ -283,8 +250,8 @@ def _remember(
     patch = functools.partial(particles.patches, sampling, maps)
     return dataclasses.replace(
         state,
-        positives=memory.write(state.positives, patch(positives), state.frame, overlaps, q),
-        negatives=memory.write(state.negatives, patch(negatives), state.frame, overlap[chosen], q),
+        positives=memory.write(state.positives, patch(positives), state.frame, overlaps, q, keep),
+        negatives=memory.write(state.negatives, patch(negatives), state.frame, overlap[chosen], q, keep),
     )
 
 
@@ -292,7 +259,29 @@ def _learn(config: Config, key: jax.Array, state: State, *, first: bool) -> tupl
     network, velocity, report = itsgd.train(
         key, state.network, state.velocity, state.positives, state.negatives, config.training, first=first
     )
-    return dataclasses.replace(state, network=network, velocity=velocity, frame=state.frame + 1), report
+    return dataclasses.replace(state, network=network, velocity=velocity), report
+
+
+def _mine(config: Config, key: jax.Array, state: State, maps: jax.Array, keep: jax.Array) -> State:
+    """Adds the first frame's hardest negatives: of particles and surroundings those of the largest loss.
+
+    A network that has seen particles alone knows nothing of what lies farther away, and may answer it with anything.
+    """
+    sampling = config.sampling
+    particle_key, surround_key = jax.random.split(key)
+    near = particles.draw(sampling, particle_key, state.size)
+    everywhere = particles.surroundings(sampling, surround_key, sampling.particles, surround=jnp.inf)
+    pool = jax.tree.map(lambda *leaves: jnp.concatenate([leaf[::2] for leaf in leaves]), near, everywhere)
+    pool_boxes = particles.to_boxes(sampling, state.centre, state.size, pool)
+    target = particles.to_boxes(sampling, state.centre, state.size, particles.target(sampling))
+    overlap = boxes.iou(pool_boxes, jnp.broadcast_to(target, pool_boxes.shape))
+    outputs = _outputs(config, state.network, maps, pool)
+    errors = itsgd.sample_errors(outputs, jnp.zeros(overlap.shape, bool), overlap, config.training.loss)
+    hardest = jax.lax.top_k(jnp.where(overlap <= 0.5, errors, -1.0), config.negatives_per_frame)[1]
+    patches = particles.patches(sampling, maps, jax.tree.map(lambda leaf: leaf[hardest], pool))
+    sure = jnp.ones((), jnp.float32)
+    negatives = memory.write(state.negatives, patches, state.frame, overlap[hardest], sure, keep)
+    return dataclasses.replace(state, negatives=negatives)
 
 
 # --- the pair of functions -----------------------------------------------------------------------------------------
@@ -303,9 +292,9 @@ def _init(config: Config, params: dict, frame: Frame, box: jax.Array, key: jax.A
     del params
     key, cue_key, fusion_key, particle_key, remember_key, learn_key = jax.random.split(key, 6)
     centre, size = box[:2] + box[2:] / 2, box[2:]
-    hue = _target_hue(frame, box)
-    maps = _cue_maps(config, frame, centre, size, frame.grey, hue)
-    cues = len(config.cues)
+    hue = cue_maps.target_hue(frame, box)
+    maps = cue_maps.raw(config.cues, config.sampling, frame, centre, size, frame.grey, hue)
+    cues = len(config.cues.used)
     network = {"cues": init_cues(cue_key, cues), "fusion": init_fusion(fusion_key, cues)}
     patch = (PATCH, PATCH, cues)
     state = State(
@@ -318,37 +307,67 @@ def _init(config: Config, params: dict, frame: Frame, box: jax.Array, key: jax.A
         gradient_scale=jnp.maximum(jnp.percentile(maps[..., 2], 99.0), 1e-3),
         network=network,
         velocity=jax.tree.map(jnp.zeros_like, network),
+        spread=jnp.ones((), jnp.float32),
         positives=memory.create(config.positive_capacity, config.positives_per_frame, patch),
         negatives=memory.create(config.negative_capacity, config.negatives_per_frame, patch),
     )
-    maps = _scale_gradient(config, maps, state.gradient_scale)
+    maps = cue_maps.scaled(config.cues, maps, state.gradient_scale)
     candidates = particles.draw(config.sampling, particle_key, size)
     sure, count = jnp.ones((), jnp.float32), config.first_positives
     target = particles.target(config.sampling)
     state = _remember(config, remember_key, state, maps, candidates, target, sure, count)
-    return _learn(config, learn_key, state, first=True)[0]
+
+    def mine_and_learn(i: jax.Array, state: State) -> State:
+        mine_key, train_key = jax.random.split(jax.random.fold_in(learn_key, i))
+        if config.mining:
+            state = _mine(config, mine_key, state, maps, keep=i > 0)  # an untrained network finds nothing hard
+        return _learn(config, train_key, state, first=True)[0]
+
+    state = jax.lax.fori_loop(0, config.mining + 1, mine_and_learn, state)
+    return dataclasses.replace(state, frame=state.frame + 1)
 
 
 def _step(config: Config, params: dict, state: State, frame: Frame) -> tuple[State, Prediction]:
     """One frame: score the particles, take the best, remember samples, train if the loss is high."""
     del params
     particle_key, remember_key, learn_key = jax.random.split(jax.random.fold_in(state.key, state.frame), 3)
-    maps = _cue_maps(config, frame, state.centre, state.size, state.grey, state.hue)
-    maps = _scale_gradient(config, maps, state.gradient_scale)
-    candidates = particles.draw(config.sampling, particle_key, state.size)
+    maps = cue_maps.raw(config.cues, config.sampling, frame, state.centre, state.size, state.grey, state.hue)
+    maps = cue_maps.scaled(config.cues, maps, state.gradient_scale)
+    candidates = particles.draw(config.sampling, particle_key, state.size, state.spread)
     outputs = _outputs(config, state.network, maps, candidates)
-    scores = score(outputs)
+    scores = score(folded(outputs) if config.folded_score else outputs)
     candidate_boxes = particles.to_boxes(config.sampling, state.centre, state.size, candidates)
     winner = jnp.argmax(scores)
     box = candidate_boxes[winner]
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(box[None], candidate_boxes.shape))
     q, rivals = quality(config, scores, outputs, overlap)
     best = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
-    state = _remember(config, remember_key, state, maps, candidates, best, q, config.positives_per_frame)
-    state = dataclasses.replace(state, centre=box[:2] + box[2:] / 2, size=box[2:])
+    sure = (outputs[winner, 0] > outputs[winner, 1]) | (not config.doubt)
+    state = _remember(config, remember_key, state, maps, candidates, best, q, config.positives_per_frame, scores, sure)
+    wider = jnp.minimum(state.spread * config.sampling.widening, config.sampling.widest)
+    centre, size = within(box, frame.size)
+    box = jnp.concatenate([centre - size / 2, size])
+    state = dataclasses.replace(state, centre=centre, size=size, spread=jnp.where(sure, 1.0, wider))
     state, report = _learn(config, learn_key, state, first=False)
+    state = dataclasses.replace(state, frame=state.frame + 1)
     diagnostics = {"quality": q, "rivals": rivals, **report._asdict()}
     return state, Prediction(box=box, score=scores[winner], diagnostics=diagnostics)
+
+
+def within(box: jax.Array, image_size: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A box's centre (x, y), moved into the image, and its size, shrunk to the image's if it is larger; `[2]` each."""
+    extent = image_size[::-1].astype(jnp.float32)
+    shrink = jnp.minimum(1.0, jnp.min(extent / box[2:]))
+    return jnp.clip(box[:2] + box[2:] / 2, 0.0, extent), shrink * box[2:]
+
+
+def folded(outputs: jax.Array) -> jax.Array:
+    """Outputs beyond the label (1, 0) reflected to this side of it; `[..., 2]` to `[..., 2]`.
+
+    The network is trained to give (1, 0) for the target. (1.8, -0.5) is as wrong as (0.2, 0.5); the plain score would
+    prefer it to everything else, and it is what unfamiliar background gives now and then.
+    """
+    return jnp.stack([1 - jnp.abs(1 - outputs[..., 0]), jnp.abs(outputs[..., 1])], axis=-1)
 
 
 def score(outputs: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 The table is `known.csv`; nothing is downloaded. Columns:
 
 * `name`: what its authors call the file, without ending.
+* `import_as`: the name under which jaxtrack's trackers look for it; empty for weights that are no tracker's.
 * `architecture`: a name of `jaxtrack.models.siamese.ARCHITECTURES`; empty for weights that are no tracker's.
 * `published_by`: the project's page or package, and where to look there.
 * `licence`: of the weights as the authors state it, or of the repository they lie in; empty where nothing is stated.
@@ -21,6 +22,7 @@ class Known:
     """One row of the table (see the module's docstring)."""
 
     name: str
+    import_as: str
     architecture: str
     published_by: str
     licence: str

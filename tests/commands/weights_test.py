@@ -49,7 +49,7 @@ def published(state, tmp_path, monkeypatch):
 def imported(published, tmp_path, capsys):
     assert run("import", published, "--out", tmp_path / "weights") == 0
     capsys.readouterr()
-    return tmp_path / "weights" / "nano.safetensors"
+    return tmp_path / "weights" / "nanotrack_v1.safetensors"
 
 
 # --- import -----------------------------------------------------------------------------------------------------
@@ -59,10 +59,13 @@ def test_an_import_writes_weights_that_can_be_loaded(published, state, tmp_path,
     monkeypatch.chdir(tmp_path)
     assert run("import", "nano.pth") == 0
     printed = capsys.readouterr().out
-    assert "weights/nano.safetensors: nanotrack_v1, 194 arrays, 287,966 parameters" in printed
+    assert "weights/nanotrack_v1.safetensors: nanotrack_v1, 194 arrays, 287,966 parameters" in printed
     assert "of no published file that jaxtrack knows" in printed
-    assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == ["nano.json", "nano.safetensors"]
-    variables, meta = store.load(tmp_path / "weights" / "nano.safetensors")
+    assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == [
+        "nanotrack_v1.json",
+        "nanotrack_v1.safetensors",
+    ]
+    variables, meta = store.load(tmp_path / "weights" / "nanotrack_v1.safetensors")
     assert (meta.architecture, meta.source, meta.note) == (NANO, "nano.pth", "")
     assert meta.source_sha256 == hashlib.sha256(published.read_bytes()).hexdigest()
     kernel = state["backbone.features.0.0.weight"]  # [out, in, h, w]
@@ -79,11 +82,11 @@ def test_name_folder_and_architecture_can_be_chosen(published, tmp_path):
 
 def test_the_published_file_is_recognised(published, tmp_path, capsys, monkeypatch):
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
-    row = known.Known("nano", NANO, "https://example.org", "MIT", digest[:16], "A tracker")
+    row = known.Known("nano", "nanotrack_mine", NANO, "https://example.org", "MIT", digest[:16], "A tracker")
     monkeypatch.setattr(known, "table", lambda: (row,))
     assert run("import", published, "--out", tmp_path) == 0
     assert f"sha256 {digest[:16]}…, as published by https://example.org: A tracker" in capsys.readouterr().out
-    _, meta = store.load(tmp_path / "nano.safetensors")
+    _, meta = store.load(tmp_path / "nanotrack_mine.safetensors")
     assert meta.note == "A tracker, published by https://example.org"
 
 
@@ -94,7 +97,7 @@ def test_the_same_file_can_be_imported_again_but_no_other_under_its_name(publish
     capsys.readouterr()
     published.write_bytes(b"another file")
     line = error_of(capsys, "import", published, "--out", tmp_path / "weights")
-    assert "nano.safetensors is there already, and from another file: choose another --name" in line
+    assert "nanotrack_v1.safetensors is there already, and from another file: choose another --name" in line
     assert imported.read_bytes() == before
 
 
@@ -260,14 +263,14 @@ def test_the_list_names_every_published_file_and_its_publisher(capsys):
     printed = capsys.readouterr().out
     lines = [line.split() for line in printed.splitlines()]
     for row in known.table():
-        assert row.name in [line[0] for line in lines if line]
+        assert row.name.split()[0] in [line[0] for line in lines if line]
         assert row.published_by in printed
-    assert ["nanotrackv1", "NanoTrack", "v1", "nanotrack_v1", "2a24bbfd1163a769"] in lines
+    assert ["nanotrackv1", "nanotrack_v1", "NanoTrack", "v1", "nanotrack_v1", "2a24bbfd1163a769"] in lines
     assert "https://github.com/STVIR/pysot (MODEL_ZOO.md); licence: CC-BY-SA-3.0" in printed
     assert "https://github.com/sansanfree/RBO (folder SiamPW-RBO); licence: not stated" in printed
     # A column in which nothing stands is left out.
-    assert ["file", "what", "architecture", "sha256"] in lines
-    assert ["file", "what", "architecture"] in lines
+    assert ["file", "import", "as", "what", "architecture", "sha256"] in lines
+    assert ["file", "import", "as", "what", "architecture"] in lines
     assert ["file", "what"] in lines
     assert "downloads none of them" in printed
 
@@ -291,11 +294,11 @@ def test_the_help_names_the_commands(capsys):
 
 @pytest.mark.parametrize(
     ("name", "arrays", "parameters"),
-    [("nanotrackv1", 194, "287,966"), ("nanotrackv2", 252, "334,078"), ("nanotrackv3", 369, "541,446")],
+    [("nanotrack_v1", 194, "287,966"), ("nanotrack_v2", 252, "334,078"), ("nanotrack_v3", 369, "541,446")],
 )
 def test_the_published_nanotracks_are_imported(test_data, tmp_path, capsys, name, arrays, parameters):
     pytest.importorskip("torch")
-    path = test_data / "weights" / "nanotrack" / f"{name}.pth"
+    path = test_data / "weights" / "nanotrack" / f"{name.replace('_', '')}.pth"
     assert run("import", path, "--out", tmp_path) == 0
     assert f"{arrays} arrays, {parameters} parameters" in capsys.readouterr().out
     assert run("verify", tmp_path / f"{name}.safetensors") == 0

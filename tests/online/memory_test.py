@@ -57,3 +57,13 @@ def test_the_ends_of_the_range_fall_on_rows_that_have_weight(uniform, row, monke
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jnp.full(shape, uniform, dtype))
     weights = jnp.asarray([0.0, 0.0, 1.0, 3.0, 0.0])
     assert memory.draw(jax.random.key(0), weights, 1).tolist() == [row]
+
+
+def test_a_block_that_is_not_kept_does_not_count_and_is_written_over():
+    store = fill(2)
+    overlap, one = jnp.zeros(3), jnp.float32(1)
+    doubtful = memory.write(store, block(8), jnp.int32(8), overlap, one, keep=jnp.asarray(False))
+    assert 8 not in np.asarray(doubtful.frame)[np.asarray(memory.valid(doubtful))]
+    after = memory.write(doubtful, block(9), jnp.int32(9), overlap, one)
+    frames = np.asarray(after.frame)[np.asarray(memory.valid(after))]
+    assert sorted(frames) == [0] * 1 + [1] * 3 + [9] * 3

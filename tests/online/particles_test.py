@@ -76,10 +76,21 @@ def test_tall_targets_are_sought_ten_pixels_around():
 
 def test_particles_never_leave_the_map_and_sizes_keep_their_levels():
     size = jnp.asarray([4.0, 40.0])  # so narrow that 10 pixels are 80 cells
-    for draw in (particles.draw(SMALL, jax.random.key(2), size), particles.surroundings(SMALL, jax.random.key(3), 500)):
+    for draw in (
+        particles.draw(SMALL, jax.random.key(2), size),
+        particles.surroundings(SMALL, jax.random.key(3), 500, 3.0),
+    ):
         assert np.asarray(draw.row).min() >= 0
         assert np.asarray(draw.row).max() <= 2 * 20
         assert np.asarray(draw.column).min() >= 0
         assert np.asarray(draw.column).max() <= 2 * 24
         assert set(np.asarray(draw.level).tolist()) <= {0, 1, 2}
     np.testing.assert_allclose(SMALL.factors(), [0.9875, 1, 1.0125], atol=1e-6)
+
+
+def test_a_wider_search_spreads_positions_and_not_sizes():
+    size = jnp.asarray([60.0, 60.0])
+    wide = Sampling(reach=(400, 400))
+    near, far = (particles.draw(wide, jax.random.key(0), size, spread) for spread in (1.0, 3.0))
+    assert float(jnp.std(far.row)) == pytest.approx(3 * float(jnp.std(near.row)), rel=0.01)
+    np.testing.assert_array_equal(near.level, far.level)

@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 import math
 
 import jax
@@ -8,7 +7,9 @@ import numpy as np
 import pytest
 
 from jaxtrack import UserError, boxes, images, run
-from jaxtrack.online import memory, particles
+from jaxtrack.models import cue_cnn
+from jaxtrack.online import cue_maps, itsgd, memory, particles
+from jaxtrack.online.cue_maps import Cues
 from jaxtrack.online.itsgd import Loss, Training
 from jaxtrack.online.particles import Sampling
 from jaxtrack.tracker import sequence_key
@@ -125,33 +126,67 @@ def test_negatives_are_particles_first_and_surroundings_where_those_run_out():
     assert set(chosen.tolist()) <= set(range(20)) | set(range(50, 80))  # and surroundings, but no near ones
 
 
-def test_cues_of_a_grey_video_forget_its_brightness_and_those_of_a_colour_video_do_not():
-    clip = moving_square(2, colour=False)
-    frame, darker = images.make_frame(clip[0]), images.make_frame(clip[0] // 2)
-
-    @functools.partial(jax.jit, static_argnums=2)
-    def cue(f, grey, value_contrast=False):
-        config = dataclasses.replace(Config(), value_contrast=value_contrast)
-        return deeptrack._cue_maps(config, f, BOX[:2] + BOX[2:] / 2, BOX[2:], grey, jnp.float32(0.3))
-
-    grey, colour = cue(frame, True), cue(frame, False)
-    assert float(jnp.abs(cue(darker, True)[..., :2] - grey[..., :2]).mean()) < 0.1
-    np.testing.assert_allclose(cue(darker, False)[..., 1], 0.5 * colour[..., 1], atol=0.03)
-    np.testing.assert_array_equal(colour[..., 0], 0)  # grey has no hue
-    np.testing.assert_allclose(cue(frame, False, True)[..., 1], grey[..., 1], atol=1e-4)
+def test_an_output_beyond_its_label_counts_as_one_that_falls_short_by_as_much():
+    outputs = jnp.asarray([[1.8, -0.53], [0.9, 0.1], [1.0, 0.0]])
+    np.testing.assert_allclose(deeptrack.folded(outputs), [[0.2, 0.53], [0.9, 0.1], [1.0, 0.0]], atol=1e-6)
 
 
-def test_hue_is_turned_to_the_targets_own_and_fades_where_there_is_no_colour():
-    red = np.zeros((90, 90, 3), np.uint8)
-    red[:, ::2] = (200, 20, 10)  # hues on both sides of red, where the circle is cut
-    red[:, 1::2] = (200, 10, 20)
-    frame = images.make_frame(red)
-    hue = deeptrack._target_hue(frame, jnp.asarray([10.0, 10.0, 64.0, 64.0]))
-    assert min(float(hue), 1 - float(hue)) < 0.01
-    plain = dataclasses.replace(Config(), hue_fade=0.0)
-    np.testing.assert_allclose(deeptrack._hue_cue(plain, jnp.asarray(red, jnp.float32), hue), 0.5, atol=0.02)
-    pale = jnp.asarray([[[120.0, 100.0, 100.0]]])  # red with a chroma of 20, where it has faded by half
-    np.testing.assert_allclose(deeptrack._hue_cue(Config(), pale, hue), 0.25, atol=0.01)
+def test_a_box_is_kept_with_its_centre_and_its_size_in_the_image():
+    size = jnp.asarray([100, 200], jnp.int32)  # height, width
+    centre, extent = deeptrack.within(jnp.asarray([-30.0, 90.0, 20.0, 40.0]), size)
+    np.testing.assert_allclose(centre, [0, 100])
+    np.testing.assert_allclose(extent, [20, 40])
+    centre, extent = deeptrack.within(jnp.asarray([20.0, -50.0, 100.0, 200.0]), size)
+    np.testing.assert_allclose(centre, [70, 50])
+    np.testing.assert_allclose(extent, [50, 100])  # the ratio stays
+
+
+def state_after(config, image):
+    """The state after a first frame with the target and a second one, `image`."""
+    tracker = deeptrack.tracker(config)
+    state = jax.jit(tracker.init)({}, images.make_frame(moving_square(1)[0]), BOX, sequence_key(0, ""))
+    return jax.jit(tracker.step)({}, state, images.make_frame(image))[0]
+
+
+def test_a_frame_whose_winner_is_called_background_teaches_nothing_and_widens_the_search():
+    empty = moving_square(1, step=(0, 0))[0]
+    empty[30:90, 50:100] = empty[:60, :50]  # the target is gone
+    doubtful, trusting = (state_after(dataclasses.replace(SMALL, doubt=d), empty) for d in (True, False))
+    assert float(doubtful.spread) == SMALL.sampling.widening
+    assert float(trusting.spread) == 1
+    newest = [
+        int(np.asarray(s.positives.frame)[np.asarray(memory.valid(s.positives))].max()) for s in (doubtful, trusting)
+    ]
+    assert newest == [0, 1]
+
+
+def test_mined_negatives_are_those_that_the_network_gets_most_wrong():
+    frame = images.make_frame(moving_square(1)[0])
+    config = dataclasses.replace(SMALL, mining=0)
+    state = jax.jit(deeptrack.tracker(config).init)({}, frame, BOX, sequence_key(0, ""))
+    state = dataclasses.replace(state, frame=jnp.int32(5))
+    maps = cue_maps.raw(config.cues, config.sampling, frame, state.centre, state.size, state.grey, state.hue)
+    maps = cue_maps.scaled(config.cues, maps, state.gradient_scale)
+    mined = deeptrack._mine(config, jax.random.key(1), state, maps, jnp.asarray(True))
+
+    def loss(patches):
+        hidden = itsgd.hidden_responses(state.network["cues"], jnp.moveaxis(patches, -1, 0))
+        return np.sum((cue_cnn.fuse(state.network["fusion"], hidden) - jnp.asarray([[0.0, 1.0]])) ** 2, axis=-1)
+
+    chosen = np.asarray(mined.negatives.samples)[np.asarray(mined.negatives.frame) == 5]
+    anywhere = particles.surroundings(config.sampling, jax.random.key(2), 300, 10.0)
+    assert len(chosen) == config.negatives_per_frame
+    assert np.median(loss(chosen)) > np.percentile(loss(particles.patches(config.sampling, maps, anywhere)), 75)
+
+
+def test_the_particles_that_score_highest_are_among_the_negatives():
+    config = dataclasses.replace(SMALL, sampling=Sampling(particles=50), hard_negatives=0.2)
+    overlap = jnp.concatenate([jnp.full((40,), 0.1), jnp.full((10,), 0.9), jnp.full((30,), 0.2)])
+    scores = jnp.arange(50.0)  # the ten best overlap the target
+    chosen = np.asarray(deeptrack._choose_negatives(config, jax.random.key(0), overlap, scores)).tolist()
+    assert len(set(chosen)) == 30
+    assert set(range(34, 40)) <= set(chosen)
+    assert not set(range(40, 50)) & set(chosen)
 
 
 def test_the_exact_and_the_shared_evaluation_score_the_same_particle_alike():
@@ -163,8 +198,8 @@ def test_the_exact_and_the_shared_evaluation_score_the_same_particle_alike():
     several = several._replace(row=several.row + jnp.asarray([0.0, 3.0, -5.0]))
 
     def outputs(config, candidates):
-        maps = deeptrack._cue_maps(config, frame, state.centre, state.size, state.grey, state.hue)
-        maps = deeptrack._scale_gradient(config, maps, state.gradient_scale)
+        maps = cue_maps.raw(config.cues, config.sampling, frame, state.centre, state.size, state.grey, state.hue)
+        maps = cue_maps.scaled(config.cues, maps, state.gradient_scale)
         return deeptrack._outputs(config, state.network, maps, candidates)
 
     shared = outputs(SMALL, several)
@@ -184,12 +219,14 @@ def test_targets_of_one_pixel_at_the_border_or_as_large_as_the_image_do_no_harm(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: Config(cues=()), "cues must be some of 0, 1 and 2"),
-        (lambda: Config(cues=(5,)), "cues must be some of 0, 1 and 2"),
+        (lambda: Cues(used=()), "cues.used must be some of 0, 1 and 2"),
+        (lambda: Cues(used=(5,)), "cues.used must be some of 0, 1 and 2"),
         (lambda: Config(positives_per_frame=3), "first_positives must be a multiple"),
         (lambda: Config(positive_capacity=8), "at most positive_capacity"),
+        (lambda: Config(hard_negatives=1.5), "hard_negatives is a share"),
+        (lambda: Sampling(widening=0.5), "widening and widest must be at least 1"),
         (lambda: Config(negatives_per_frame=0), "negatives_per_frame of Config must be greater than 0, not 0"),
-        (lambda: Config(contrast_radii=(0.1, 0.0)), "contrast_radii"),
+        (lambda: Cues(contrast_radii=(0.1, 0.0)), "contrast_radii"),
         (lambda: Sampling(particles=0), "particles of Sampling must be greater than 0"),
         (lambda: Sampling(context=-1.0), "context"),
         (lambda: Sampling(scale_levels=2), "scale_levels must be odd"),

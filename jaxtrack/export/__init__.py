@@ -1,0 +1,1 @@
+"""Networks with their weights as programs for other runtimes: StableHLO and ONNX."""
