@@ -62,12 +62,14 @@ class TrackerResult:
       run_ids: where each run's numbers come from, e.g. the config hash; as many as `scores`.
       scores: for each run the score of each sequence, by the sequence's name.
       fps: median over the runs of the frames per second, by the sequence's name; empty if unknown.
+      tuned_on: the benchmark on whose test data the tracker's constants were chosen; empty if none.
     """
 
     name: str
     run_ids: tuple[str, ...]
     scores: tuple[Mapping[str, metrics.SequenceScore], ...]
     fps: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    tuned_on: str = ""
 
     def __post_init__(self):
         if not self.scores or len(self.scores) != len(self.run_ids):
@@ -234,4 +236,5 @@ def _tracker_result(name: str, group: list[StoredRun], benchmark: Benchmark, inv
         run_ids=tuple(run.id for run in group),
         scores=tuple(scores),
         fps={sequence: statistics.median(values) for sequence, values in speeds.items()},
+        tuned_on=group[0].identity["config"].get("tuned_on", ""),
     )

@@ -109,7 +109,7 @@ class Recording:
 
 def parts_of(config: Config) -> Parts:
     """The tracker of a configuration; `UserError` if it is a long-term one, which decides otherwise."""
-    if config.long_term is not None:
+    if config.long_term:
         raise UserError("constants are tuned for a short-term tracker: leave long_term out")
     architecture = ARCHITECTURES[match_name(config.architecture, sorted(ARCHITECTURES), what="architecture")]
     return Parts(config, architecture, siamese.network_of(architecture))

@@ -49,7 +49,8 @@ def summary_table(comparison: Comparison) -> Table:
         count = f"{len(covered)}" if len(covered) == len(names) else f"{len(covered)}/{len(names)}"
         fps = tracker.median_fps(names)
         ids = "\n".join(tracker.run_ids)
-        table.add_row(Text(tracker.name), *cells, "-" if math.isnan(fps) else f"{fps:.1f}", count, Text(ids))
+        label = f"{tracker.name}\n(tuned on {tracker.tuned_on})" if tracker.tuned_on else tracker.name
+        table.add_row(Text(label), *cells, "-" if math.isnan(fps) else f"{fps:.1f}", count, Text(ids))
     return table
 
 

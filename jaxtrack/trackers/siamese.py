@@ -42,8 +42,8 @@ MIN_SIDE_PX = 10.0  # No box gets smaller.
 
 
 @dataclasses.dataclass(frozen=True)
-class LongTerm:
-    """What a tracker does that may lose its target: a larger search region, and no window, until it is found."""
+class Lost:
+    """What a long-term tracker does while its target is lost: it takes a larger search region, and no window."""
 
     search_px: int = 831
     """Side of the search crop while the target is lost, in pixels."""
@@ -72,8 +72,10 @@ class Config:
     """Share of the new size, times score and penalty, in the size (LR)."""
     context: float = 0.5
     """Margin of the template around the target, as a share of width plus height."""
-    long_term: LongTerm | None = None
-    """What to do when the target is lost; None goes on as if it were not."""
+    long_term: bool = False
+    """Whether to look farther while the target is lost; off, the tracker goes on as if it were not."""
+    lost: Lost = Lost()
+    """What a long-term tracker does while its target is lost."""
     tuned_on: str = ""
     """The benchmark on whose test data the constants were chosen, if they were: its results are no fair test."""
 
@@ -322,11 +324,9 @@ def _step(parts: Parts, params: Any, state: State, frame: Frame) -> tuple[State,
     """One frame."""
     config = parts.config
     near = functools.partial(_find, parts, params, state, frame, parts.architecture.search_px, config.window_influence)
-    if config.long_term is not None:
-        far = functools.partial(
-            _find, parts, params, state, frame, config.long_term.search_px, config.long_term.window_influence
-        )
-        return _long_term(config.long_term, state, _either(state.lost, near, far), frame)
+    if config.long_term:
+        far = functools.partial(_find, parts, params, state, frame, config.lost.search_px, config.lost.window_influence)
+        return _long_term(config.lost, state, _either(state.lost, near, far), frame)
     decision = near()
     centre, size = clipped(decision.centre, decision.size, frame)
     state = dataclasses.replace(state, centre=centre, size=size)
@@ -351,12 +351,12 @@ def _either(lost: jax.Array, near: Callable[[], Decision], far: Callable[[], Dec
     return jax.lax.fori_loop(0, times, lambda _, __: far(), decision)
 
 
-def _long_term(long_term: LongTerm, state: State, decision: Decision, frame: Frame) -> tuple[State, Prediction]:
+def _long_term(limits: Lost, state: State, decision: Decision, frame: Frame) -> tuple[State, Prediction]:
     """Follows the decision if its score is good enough; the state keeps boxes as they are, the output is clipped."""
-    seen = decision.score >= long_term.low
+    seen = decision.score >= limits.low
     centre = jnp.where(seen, decision.centre, state.centre)
     size = jnp.where(seen, decision.size, state.size)
-    lost = jnp.where(state.lost, decision.score <= long_term.high, decision.score < long_term.low)
+    lost = jnp.where(state.lost, decision.score <= limits.high, decision.score < limits.low)
     shown = _box(*clipped(centre, size, frame))
     state = dataclasses.replace(state, centre=centre, size=size, lost=lost)
     return state, Prediction(shown, decision.score, {"lost": lost})

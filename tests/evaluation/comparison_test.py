@@ -118,6 +118,13 @@ def test_stored_runs_that_differ_only_in_the_seed_become_one_tracker(tmp_path):
     assert list(tadt.scores[0]) == ["B"]
 
 
+def test_a_stored_run_keeps_the_benchmark_that_its_constants_were_chosen_on(tmp_path):
+    stored(tmp_path, store.Run("tuned", {"tuned_on": "OTB100"}, seed=1))
+    stored(tmp_path, store.Run("untuned", {}, seed=1))
+    results = comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))
+    assert {result.name: result.tuned_on for result in results} == {"tuned": "OTB100", "untuned": ""}
+
+
 def test_several_configs_of_a_tracker_are_told_apart_by_the_id_of_their_run(tmp_path):
     runs = [store.Run("mdnet", {"rate": rate}, seed=1) for rate in (1, 2)]
     for run in runs:

@@ -15,7 +15,7 @@ from jaxtrack.evaluation import replay
 from jaxtrack.models.grids import Candidates, candidate_windows
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.trackers import siamese
-from jaxtrack.trackers.siamese import Config, LongTerm, Network, Parts
+from jaxtrack.trackers.siamese import Config, Network, Parts
 
 TRIPLES = np.random.default_rng(3).uniform((0, 0.05, 0.1), (0.6, 0.65, 0.8), (7, 3))
 
@@ -70,7 +70,7 @@ def test_one_program_serves_all_constants():
 
 def test_a_long_term_tracker_is_refused():
     with pytest.raises(UserError, match="leave long_term out"):
-        replay.parts_of(Config(long_term=LongTerm()))
+        replay.parts_of(Config(long_term=True))
 
 
 # --- recording ---------------------------------------------------------------------------------------------------

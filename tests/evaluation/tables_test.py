@@ -52,6 +52,13 @@ def read_csv(path):
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
+def test_constants_that_were_chosen_on_test_data_are_labelled():
+    text = rendered(
+        tables.summary_table(comparing(GOOD, result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100"))), width=120
+    )
+    assert [line.strip() for line in text.splitlines() if "tuned" in line] == ["(tuned on OTB100)"]
+
+
 def test_the_summary_names_list_numbers_speed_and_runs_within_80_columns():
     text = rendered(tables.summary_table(comparing(GOOD, POOR)))
     assert "OPE on 2 of the 9 sequences of Toy" in text

@@ -14,7 +14,7 @@ from jaxtrack.data import benchmarks
 from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.trackers import siamese
-from jaxtrack.trackers.siamese import CONFIGS, Config, LongTerm, Network
+from jaxtrack.trackers.siamese import CONFIGS, Config, Network
 from jaxtrack.weights import pytorch
 from jaxtrack.weights.names import to_flax
 
@@ -201,7 +201,7 @@ def seeing(score):
 
 def long_term_states(scores):
     """`lost` and the width of the state after each frame of such scores."""
-    config = Config(long_term=LongTerm())
+    config = Config(long_term=True)
     architecture = ARCHITECTURES["siamban_r50"]
     first = siamese.make_tracker(config, architecture, seeing(0.5))
     state = first.init({}, FRAME, jnp.asarray(BOX), jax.random.key(0))
