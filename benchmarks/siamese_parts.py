@@ -1,6 +1,6 @@
 """Where a Siamese tracker's frame goes: milliseconds, GFLOP and share of the machine's matrix peak of each part.
 
-    python benchmarks/siamese_parts.py --tracker siamrpn,siamban,siampw,nanotrack_v2
+    python benchmarks/siamese_parts.py --tracker siamrpn,siamban,siampw_rbo,nanotrack_v2
     python benchmarks/siamese_parts.py --torch
 
 Weights do not matter for speed, so the networks are drawn at random: nothing has to be imported. Parts are programs of
@@ -27,7 +27,6 @@ import tyro
 from jaxtrack import images
 from jaxtrack.compilation import Program
 from jaxtrack.models import siamese as models
-from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.trackers import siamese
 
 
@@ -35,7 +34,7 @@ from jaxtrack.trackers import siamese
 class Options:
     """What to time."""
 
-    tracker: str = "siamrpn,siamban,siampw,nanotrack_v2"
+    tracker: str = "siamrpn,siamban,siampw_rbo,nanotrack_v2"
     """Trackers, separated by commas."""
     rounds: int = 15
     """How often each part is timed; the median counts."""
@@ -59,7 +58,7 @@ def timed(call: Callable[[], Any]) -> float:
 
 
 def random_params(architecture: models.Architecture) -> Any:
-    """Folded parameters of the right shapes: normal, with He's variance."""
+    """Parameters of the right shapes, ready for tracking: normal, with He's variance."""
     rng = np.random.default_rng(0)
 
     def draw(leaf: Any) -> np.ndarray:
@@ -68,7 +67,7 @@ def random_params(architecture: models.Architecture) -> Any:
 
     variables = jax.tree.map(draw, models.shapes(architecture))
     variables["batch_stats"] = jax.tree.map(np.ones_like, variables.get("batch_stats", {}))
-    return jax.tree.map(jnp.asarray, fold_batch_norm(variables))
+    return models.for_inference(architecture, variables)
 
 
 def programs(name: str) -> dict[str, tuple[Program, tuple]]:

@@ -35,7 +35,7 @@ def guarded(run: commands.Runnable) -> int:
         run()
         sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt as interrupt:
         print(str(interrupt) or "interrupted", file=sys.stderr)
@@ -46,6 +46,11 @@ def guarded(run: commands.Runnable) -> int:
         # Whoever read our output has had enough. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _printable(text: str) -> str:
+    """A message without what a terminal would take for a command; names from somebody's file stand in messages."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 if __name__ == "__main__":

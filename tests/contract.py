@@ -5,11 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from siamese_synthetic import narrow, state
 
 from jaxtrack import Prediction, Tracker, images
+from jaxtrack.models import siamese as models
 from jaxtrack.online.itsgd import Training
 from jaxtrack.online.particles import Sampling
-from jaxtrack.trackers import deeptrack
+from jaxtrack.trackers import deeptrack, siamese
+from jaxtrack.weights import names
 
 
 @flax.struct.dataclass
@@ -48,10 +51,20 @@ small_deeptrack = deeptrack.tracker(
         training=Training(first_rounds=3, rounds=2, positives=4, negatives=4),
     )
 )
+
+
+def small_siamese():
+    """A narrow NanoTrack with made-up weights, and its parameters."""
+    architecture = narrow("nanotrack_v1")
+    params = models.for_inference(architecture, names.to_flax(state(architecture), architecture))
+    network = siamese.network_of(architecture)
+    return siamese.make_tracker(siamese.CONFIGS["nanotrack_v1"], architecture, network), params
+
+
 each_tracker = pytest.mark.parametrize(
     ("tracker", "params"),
-    [(wandering, WANDERING_PARAMS), (small_deeptrack, {})],
-    ids=["wandering", "deeptrack"],
+    [(wandering, WANDERING_PARAMS), (small_deeptrack, {}), small_siamese()],
+    ids=["wandering", "deeptrack", "siamese"],
 )
 BOX = np.array([40.0, 30.0, 24.0, 32.0])
 

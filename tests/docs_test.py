@@ -121,6 +121,14 @@ def test_every_command_is_understood(words, examples, monkeypatch):
         assert entries
 
 
+@pytest.mark.parametrize("line", [line for text in SHELL for line in text.splitlines() if "python -m jaxtrack" in line])
+def test_every_command_of_the_package_is_there_with_its_options(line, capsys):
+    words = shlex.split(line, comments=True)[3:]
+    names = words[: 2 if words[0] == "weights" else 1]
+    assert main([*names, "--help"]) == 0
+    assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+
+
 def test_every_option_that_is_mentioned_stands_in_the_help(examples, capsys, monkeypatch):
     monkeypatch.chdir(examples)
     everything = ",".join([*trackers.names(), "configs/wide.py"])

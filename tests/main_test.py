@@ -53,6 +53,14 @@ def test_a_defect_is_not_hidden():
         guarded(lambda: 1 / 0)
 
 
+def test_what_a_terminal_would_take_for_a_command_is_shown_and_not_done(capsys):
+    def fail():
+        raise UserError("tensor \x1b[2Jevil")
+
+    assert guarded(fail) == 2
+    assert capsys.readouterr().err == "error: tensor \\x1b[2Jevil\n"
+
+
 @pytest.mark.parametrize("command", [["train.py"], ["-m", "jaxtrack", "train"]])
 def test_scripts_and_package_are_two_doors_to_the_same_command(command):
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -111,6 +111,8 @@ def _check_numbers(options: Options) -> None:
 
 def _free_path(out: Path) -> Path:
     """The config file's path, with its ending; `UserError` now, not after the search, if it cannot be written."""
+    if not out.name or out.is_dir():
+        raise UserError(f"--out: {out} is a folder: name the config file to be written")
     path = out if out.suffix == ".py" else out.with_name(f"{out.name}.py")
     for taken in (path, path.with_suffix(".json")):
         if taken.exists():

@@ -35,7 +35,7 @@ from jaxtrack.files import replacing
 from jaxtrack.tracker import Tracker
 from jaxtrack.trackers.siamese import Config, Parts
 
-VALIDATION_SETS = frozenset({"procedural", "procedural-full", "got10k-val"})
+VALIDATION_SETS = frozenset({"procedural", "procedural-full"})
 """Benchmarks that no paper reports: what is tuned on them is not tuned on a test."""
 
 _DECIMALS = 4  # of the constants, so that a file shows those that were run, and of boxes, as they are stored
@@ -304,13 +304,20 @@ def write(
     return [out, beside]
 
 
+def _source(value: Any) -> str:
+    """A value of a configuration as Python source, with double quotes as the formatter has them."""
+    if dataclasses.is_dataclass(value):
+        return f"siamese.{value!r}"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
 def config_text(tuning: Tuning, config: Config, *, benchmark: str, title: str, command: str, record: str) -> str:
     """The config file's text; `record` is the name of the file with all trials, the rest is as in `write`."""
     name, won = trackers.name_of(config), winning_config(tuning, config, benchmark)
     default = trackers.default_config(name)
     changes = {f.name: getattr(won, f.name) for f in dataclasses.fields(won)}
     changes = {key: value for key, value in changes.items() if value != getattr(default, key)}
-    lines = "".join(f"        {key}={json.dumps(value)},\n" for key, value in changes.items())
+    lines = "".join(f"        {key}={_source(value)},\n" for key, value in changes.items())
     first = f"{name} with constants tuned on {benchmark}: AUC {tuning.winner.auc:.3f} there."
     about = (
         f"Found among {len(tuning.trials) - 1} triples on {title}: {len(tuning.run)} were run, and this one had the "

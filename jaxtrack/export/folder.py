@@ -151,6 +151,7 @@ def difference(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> f
 @contextlib.contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
     """A new folder that takes the name `folder` when all is written, and vanishes after an error."""
+    folder = folder.resolve()  # "." has no name
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         unfinished.mkdir(parents=True)

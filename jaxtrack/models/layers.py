@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtrack.models import winograd
+
 # Of all normalisation layers; PyTorch's momentum 0.1 is 0.9 here.
 EPSILON = 1e-5
 MOMENTUM = 0.9
@@ -112,7 +114,8 @@ def level_names(levels: int) -> tuple[str, ...]:
 class Conv(nn.Module):
     """A convolution, depth-wise if `groups` is the number of channels in and out.
 
-    It has a bias if `use_bias` is set or if it is applied to variables that hold one (a folded normalisation).
+    It has a bias if `use_bias` is set or if it is applied to variables that hold one (a folded normalisation), and
+    its kernel may be a transformed one (`jaxtrack.models.winograd`).
     """
 
     features: int
@@ -129,11 +132,14 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[B, H, W, C]` to `[B, H', W', features]`."""
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        if self.groups == x.shape[-1] == self.features:
-            out = depthwise_conv(x, kernel, self.stride, self.padding, self.dilation)
+        if self.has_variable("params", "winograd"):
+            out = winograd.convolve(x, self.get_variable("params", "winograd"), self.padding, self.dilation)
         else:
-            out = convolve(x, kernel, self.stride, self.padding, self.dilation, self.groups)
+            kernel = self.param("kernel", self.kernel_init, shape)
+            if self.groups == x.shape[-1] == self.features:
+                out = depthwise_conv(x, kernel, self.stride, self.padding, self.dilation)
+            else:
+                out = convolve(x, kernel, self.stride, self.padding, self.dilation, self.groups)
         if not self.use_bias and not self.has_variable("params", "bias"):
             return out
         bias = self.param("bias", self.bias_init or _torch_bias(shape), (self.features,))

@@ -1,6 +1,7 @@
 """DeepTrack's image cues on maps of the target's surroundings (Li et al., section III-A).
 
-Grey videos: local contrast at two radii, and the gradient. Colour videos: hue, value, and the gradient.
+Grey videos: local contrast at two radii, and the gradient. Colour videos: likeness to the target's hue (in the paper
+hue), local contrast (in the paper value), and the gradient.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """A memory of training samples at fixed shape: a ring buffer, written in blocks, the oldest overwritten first."""
 
 import dataclasses
+import math
 
 import flax.struct
 import jax
@@ -12,7 +13,7 @@ class Memory:
     """Samples of the newest frames.
 
     Attributes:
-      samples: `float32 [R, ...]`, the patches. R is the capacity rounded up to whole blocks.
+      samples: `float32 [R, ...]`, the patches. R is the capacity rounded up to whole blocks, and one block more.
       frame: `int32 [R]`, the frame of each sample, -1 where the row was never written.
       overlap: `float32 [R]`, IoU of the sample's box and the target's box in its frame.
       quality: `float32 [R]`, the probability that the sample's label is right.
@@ -30,7 +31,8 @@ class Memory:
 
 def create(capacity: int, block: int, shape: tuple[int, ...]) -> Memory:
     """An empty memory of `capacity` samples of a shape, that is written `block` samples at a time."""
-    rows = -(-capacity // block) * block
+    # One block more than the capacity needs: a block that is then not kept overwrites none that counts.
+    rows = (math.ceil(capacity / block) + 1) * block
     return Memory(
         samples=jnp.zeros((rows, *shape), jnp.float32),
         frame=jnp.full((rows,), -1, jnp.int32),
@@ -57,8 +59,8 @@ def write(
       frame: `int32 []`, the frame they come from.
       overlap: `float32 [block]`.
       quality: `float32 []`, shared by the block.
-      keep: `bool []`; where false the block does not count, and the next one is written over it. The oldest rows are
-        lost in either case: to choose between two memories would cost a copy of them.
+      keep: `bool []`; where false the block does not count, and the next one is written over it. To choose between two
+        memories would cost a copy of them.
     """
     rows, block = len(memory.frame), len(samples)
     if block > rows:

@@ -76,6 +76,11 @@ class Config:
         counts = ("positives_per_frame", "first_positives", "negatives_per_frame")
         capacities = ("positive_capacity", "negative_capacity")
         check_numbers(self, positive=(*counts, *capacities), not_negative=("v", "mining", "hard_negatives"))
+        if self.negatives_per_frame > self.sampling.particles:
+            raise UserError(
+                f"negatives_per_frame must be at most sampling.particles ({self.sampling.particles}), "
+                f"not {self.negatives_per_frame}"
+            )
         if self.hard_negatives > 1:
             raise UserError(f"hard_negatives is a share, at most 1, not {self.hard_negatives:g}")
         if self.first_positives % self.positives_per_frame or self.first_positives > self.positive_capacity:
@@ -103,8 +108,9 @@ class State:
       network: CueCNN's parameters of each cue, and the fusion layer's.
       velocity: momentum, of the network's structure.
       spread: `float32 []`, factor of the particles' deviation in the next frame; above 1 after frames in doubt.
-      positives: patches `[R, 32, 32, K]` of the target, R the capacity (1000).
-      negatives: patches `[R, 32, 32, K]` of the background; R is the capacity (500), rounded up to whole frames.
+      positives: patches `[R, 32, 32, K]` of the target, R the capacity (1000) and a frame's samples more.
+      negatives: patches `[R, 32, 32, K]` of the background; R is the capacity (500), rounded up to whole frames, and a
+        frame's more.
     """
 
     centre: jax.Array
@@ -269,6 +275,7 @@ def _mine(config: Config, key: jax.Array, state: State, maps: jax.Array, keep: j
     """
     sampling = config.sampling
     particle_key, surround_key = jax.random.split(key)
+    # Half near and half anywhere, as many as a frame has: the same cost as scoring a frame.
     near = particles.draw(sampling, particle_key, state.size)
     everywhere = particles.surroundings(sampling, surround_key, sampling.particles, surround=jnp.inf)
     pool = jax.tree.map(lambda *leaves: jnp.concatenate([leaf[::2] for leaf in leaves]), near, everywhere)

@@ -17,7 +17,6 @@ import csv
 import dataclasses
 import functools
 import importlib.resources
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,15 +27,12 @@ import jax.numpy as jnp
 
 from jaxtrack import images
 from jaxtrack.data.naming import match_name
-from jaxtrack.errors import MissingWeightsError, UserError, check_numbers
+from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models import siamese as models
 from jaxtrack.models.grids import Candidates, candidate_windows, candidates
-from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.tracker import Prediction, Tracker
 from jaxtrack.weights import store
-
-WEIGHTS_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
 
 MIN_SIDE_PX = 10.0  # No box gets smaller.
 
@@ -53,6 +49,12 @@ class Lost:
     """Below this score the target is lost, and the box stays where it was."""
     high: float = 0.998
     """Above this score a lost target is found again."""
+
+    def __post_init__(self) -> None:
+        """Refuses limits that contradict one another."""
+        check_numbers(self, positive=("search_px",), not_negative=("window_influence", "low", "high"))
+        if self.low > self.high:
+            raise UserError(f"low of Lost must be at most high, not {self.low:g} and {self.high:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,8 +191,12 @@ def crop_square(frame: Frame, centre: jax.Array, side: jax.Array, out: int, fill
 
 def mean_colour(frame: Frame) -> jax.Array:
     """The frame's mean colour cut to whole grey levels, `float32 [3]` RGB."""
-    total = jnp.sum(frame.pixels.astype(jnp.int32), axis=(0, 1))  # the canvas is 0 beyond the image
-    return (total // (frame.size[0] * frame.size[1])).astype(jnp.float32)
+    height, width = frame.size[0], frame.size[1]
+    rows = jnp.sum(frame.pixels.astype(jnp.int32), axis=1)  # [H, 3]; the canvas is 0 beyond the image
+    # The sum over a large image does not fit into 32 bits: quotients and remainders are summed apart.
+    quotients, remainders = jnp.sum(rows // width, axis=0), jnp.sum(rows % width, axis=0)
+    rest = (quotients % height) * width + remainders
+    return (quotients // height + rest // (height * width)).astype(jnp.float32)
 
 
 # --- decision ------------------------------------------------------------------------------------------------------
@@ -253,31 +259,23 @@ def init_params(config: Config, key: jax.Array) -> dict:
     variables, meta = store.load(path)
     if meta.architecture != config.architecture:
         raise UserError(f"{path} holds weights of {meta.architecture}, not of {config.architecture}")
-    return jax.tree.map(jnp.asarray, fold_batch_norm(variables))
+    return models.for_inference(_architecture(config), variables)
 
 
 def weights_sha256(config: Config) -> str:
     """What tells the weights of a configuration from others."""
-    return store.sha256_of(weights_file(config))
+    return store.read_meta(weights_file(config)).sha256  # `store.load` compares the file with it
 
 
 def describe(config: Config) -> str:
     """One line on a configuration."""
-    label = f"tuned on {config.tuned_on}" if config.tuned_on else "one setting for every benchmark"
+    label = f"tuned on {config.tuned_on}" if config.tuned_on else "the reference's default constants"
     return f"{config.architecture} with weights {config.weights}, {label}"
 
 
 def weights_file(config: Config) -> Path:
     """Where the weights of a configuration lie; `UserError` if they are not there."""
-    named = config.weights or config.architecture
-    folder = Path(os.environ.get(WEIGHTS_VARIABLE) or "weights")
-    path = Path(named) if named.endswith(".safetensors") else folder / f"{named}.safetensors"
-    if not path.is_file():
-        raise MissingWeightsError(
-            f"there are no weights {path}: get the published file that `jaxtrack weights list` names, then "
-            f"`jaxtrack weights import FILE --name {Path(named).stem} --out {path.parent}`"
-        )
-    return path
+    return store.locate(config.weights or config.architecture)
 
 
 def _architecture(config: Config) -> models.Architecture:

@@ -15,6 +15,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from jaxtrack.errors import UserError
+from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.files import replacing
 from jaxtrack.models import siamese
 from jaxtrack.weights import names
 
 SUFFIX = ".safetensors"
+FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
 _CHUNK = 1 << 20
 _NAMES_IN_A_MESSAGE = 3
 _AGAIN = "import the published file again with `jaxtrack weights import`"
@@ -120,6 +122,22 @@ def load(path: Path) -> tuple[dict[str, Any], Meta]:
         arrays = safetensors.numpy.load(content)
     _check_shapes(arrays, meta.architecture, str(path))
     return traverse_util.unflatten_dict(arrays, sep="/"), meta
+
+
+def locate(weights: str) -> Path:
+    """The file of imported weights that a name, or a path that ends in .safetensors, means.
+
+    Raises:
+      MissingWeightsError: it is not there.
+    """
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or "weights")
+    path = Path(weights) if weights.endswith(SUFFIX) else folder / f"{weights}{SUFFIX}"
+    if not path.is_file():
+        raise MissingWeightsError(
+            f"there are no weights {path}: get the published file that `jaxtrack weights list` names, then "
+            f"`jaxtrack weights import FILE --name {path.stem} --out {path.parent}`"
+        )
+    return path
 
 
 def read_meta(path: Path) -> Meta:

@@ -10,6 +10,7 @@ from jaxtrack.__main__ import main
 from jaxtrack.commands import _tracker_choice
 from jaxtrack.evaluation import tuning
 from jaxtrack.trackers import siamese
+from jaxtrack.weights import store
 
 
 def error_of(capsys, *arguments):
@@ -85,7 +86,7 @@ def test_mistakes_are_one_sentence(options, tmp_path, capsys, data_dir):
 
 
 def test_missing_weights_are_answered_with_the_command_that_brings_them(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv(siamese.WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
     line = error_of(capsys, "--tracker=siamban", f"--out={tmp_path / 'mine'}")
     assert "there are no weights" in line
     assert "jaxtrack weights import" in line
@@ -94,6 +95,7 @@ def test_missing_weights_are_answered_with_the_command_that_brings_them(monkeypa
 def test_where_nothing_can_be_written_is_said_before_the_search(options, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     assert "file: it is no folder" in error_of(capsys, *options, f"--out={tmp_path / 'file' / 'mine'}")
+    assert "is a folder: name the config file" in error_of(capsys, *options, "--out=.")
     (tmp_path / "mine.json").write_text("{}")
     assert "mine.json is there already" in error_of(capsys, *options)
     monkeypatch.setattr("jaxtrack.commands.tune.os", SimpleNamespace(access=lambda *_: False, W_OK=2, X_OK=1))

@@ -52,22 +52,23 @@ def test_negatives_one_and_two_frames_old_hardly_count():
     store = memory.create(3, 1, (1,))
     for frame in range(3):
         store = memory.write(store, jnp.zeros((1, 1)), jnp.int32(frame), jnp.zeros((1,)), jnp.float32(1))
-    weights = itsgd.negative_weights(store, CONFIG)[::-1]
+    weights = itsgd.negative_weights(store, CONFIG)[2::-1]  # the fourth row is spare
     np.testing.assert_allclose(weights, [1, 4.54e-5, 4.25e-18], rtol=2e-3)
-    inverse = itsgd.negative_weights(store, dataclasses.replace(CONFIG, temporal="inverse"))[::-1]
+    inverse = itsgd.negative_weights(store, dataclasses.replace(CONFIG, temporal="inverse"))[2::-1]
     np.testing.assert_allclose(inverse, np.exp([0, -0.1, -0.4]), rtol=1e-5)
-    np.testing.assert_array_equal(itsgd.negative_weights(store, dataclasses.replace(CONFIG, temporal="uniform")), 1)
+    uniform = itsgd.negative_weights(store, dataclasses.replace(CONFIG, temporal="uniform"))
+    np.testing.assert_array_equal(uniform, [1, 1, 1, 0])
 
 
 def test_samples_of_a_doubtful_frame_are_drawn_less_often():
     store = memory.create(2, 1, (1,))
     for quality in (0.2, 0.8):
         store = memory.write(store, jnp.zeros((1, 1)), jnp.int32(5), jnp.zeros((1,)), jnp.float32(quality))
-    np.testing.assert_allclose(itsgd.positive_weights(store, CONFIG), [0.2, 0.8], atol=1e-6)
-    np.testing.assert_allclose(itsgd.negative_weights(store, CONFIG), [0.2, 0.8], atol=1e-6)
+    np.testing.assert_allclose(itsgd.positive_weights(store, CONFIG), [0.2, 0.8, 0], atol=1e-6)
+    np.testing.assert_allclose(itsgd.negative_weights(store, CONFIG), [0.2, 0.8, 0], atol=1e-6)
     without = dataclasses.replace(CONFIG, label_noise=False)
-    np.testing.assert_allclose(itsgd.positive_weights(store, without), [1, 1])
-    np.testing.assert_allclose(itsgd.negative_weights(store, without), [1, 1])
+    np.testing.assert_allclose(itsgd.positive_weights(store, without), [1, 1, 0])
+    np.testing.assert_allclose(itsgd.negative_weights(store, without), [1, 1, 0])
 
 
 def test_every_second_positive_of_a_batch_is_mirrored_and_no_negative_is():

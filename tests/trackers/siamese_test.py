@@ -14,8 +14,8 @@ from jaxtrack.data import benchmarks
 from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.trackers import siamese
-from jaxtrack.trackers.siamese import CONFIGS, Config, Network
-from jaxtrack.weights import pytorch
+from jaxtrack.trackers.siamese import CONFIGS, Config, Lost, Network
+from jaxtrack.weights import pytorch, store
 from jaxtrack.weights.names import to_flax
 
 # Section 13.3 of the specification: BGR value (3x + 5y + 70c) mod 256.
@@ -184,7 +184,7 @@ def test_the_canvas_does_not_matter(monkeypatch):
 
 
 def seeing(score):
-    """A network whose middle cell alone scores, and says that the target has not moved and grows to 100 x 100."""
+    """A network whose middle cell alone scores, and says that the target is large; larger in a far search region."""
     logit = math.log(score / (1 - score))
 
     def search(params, kept, crop):
@@ -194,7 +194,7 @@ def seeing(score):
             .at[0, side // 2, side // 2]
             .set(jnp.asarray([0.0, logit]))
         )
-        return cls, jnp.full((1, side, side, 4), 50.0)
+        return cls, jnp.full((1, side, side, 4), 50.0 if side == 25 else 80.0)
 
     return Network(template=lambda params, crop: jnp.zeros(()), search=search)
 
@@ -216,7 +216,8 @@ def test_a_long_term_tracker_keeps_its_box_while_the_target_is_lost_and_takes_it
     (lost, width), (still, same), (doubtful, grown), (found, _) = long_term_states([0.7, 0.5, 0.9, 0.999])
     assert (lost, still, doubtful, found) == (True, True, True, False)
     assert width == same == 50  # below `low` the box stays
-    assert grown != 50  # between `low` and `high` it moves, but the target still counts as lost
+    [(_, near)] = long_term_states([0.9])
+    assert grown > near > 50  # between `low` and `high` it moves, by the far region while the target counts as lost
 
 
 def test_settings_of_the_specification():
@@ -229,12 +230,22 @@ def test_settings_of_the_specification():
 
 
 def test_missing_weights_are_answered_with_the_command_that_brings_them(tmp_path, monkeypatch):
-    monkeypatch.setenv(siamese.WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match=r"no weights .*siamban_r50.safetensors: .*jaxtrack weights import"):
         siamese.init_params(CONFIGS["siamban"], jax.random.key(0))
 
 
+def test_the_mean_colour_of_a_large_bright_frame_does_not_overflow():
+    pixels = jnp.full((3840, 3840, 3), 200, jnp.uint8).at[0, 0].set(255)
+    frame = images.Frame(pixels, jnp.asarray([3840, 3840], jnp.int32), jnp.asarray(False))
+    np.testing.assert_array_equal(siamese.mean_colour(frame), (200, 200, 200))
+
+
 def test_a_configuration_that_cannot_run_is_refused():
+    with pytest.raises(UserError, match="low of Lost must be at most high"):
+        Lost(low=0.9, high=0.5)
+    with pytest.raises(UserError, match="search_px of Lost must be greater than 0"):
+        Lost(search_px=0)
     with pytest.raises(UserError, match="window_influence must be at most 1"):
         Config(window_influence=1.5)
     with pytest.raises(UserError, match=r"architecture.*siamrpn_r50"):

@@ -29,10 +29,8 @@ def test_every_architecture_has_published_weights():
 
 def test_trackers_look_for_their_weights_under_a_name_of_the_table():
     names = {row.import_as: row.architecture for row in known.table()}
-    # Two of pysot's models are in its configurations, but not in its list of published files.
-    unpublished = {"siamrpn_r50_8gpu", "siamrpn_r50_16gpu"}
     for config in siamese.CONFIGS.values():
-        assert config.weights in unpublished or names[config.weights] == config.architecture
+        assert names[config.weights] == config.architecture
 
 
 def test_a_file_is_known_by_the_begin_of_its_sha256():

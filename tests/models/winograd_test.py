@@ -1,0 +1,42 @@
+"""Winograd's convolution beside XLA's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from siamese_synthetic import image, narrow
+
+from jaxtrack.models import layers, siamese, winograd
+from jaxtrack.models.siamese import ARCHITECTURES
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "padding", "dilation"),
+    [(7, 7, 1, 1), (8, 11, 1, 1), (9, 6, 0, 1), (31, 31, 2, 2), (10, 13, 4, 4), (5, 5, 0, 2)],
+)
+def test_it_is_the_same_convolution(height, width, padding, dilation):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, height, width, 5)), jnp.float32)
+    kernel = rng.normal(size=(3, 3, 5, 7)).astype(np.float32)
+    expected = layers.convolve(x, jnp.asarray(kernel), 1, padding, dilation)
+    out = jax.jit(winograd.convolve, static_argnums=(2, 3))(x, winograd.transform(kernel), padding, dilation)
+    np.testing.assert_allclose(out, expected, atol=2e-5)
+
+
+def test_it_is_for_the_large_kernels_of_stride_one():
+    paths = {"/".join(path) for path in siamese.winograd_paths(ARCHITECTURES["siamrpn_r50"])}
+    assert len(paths) == 5  # the shortcuts of layers 3 and 4, and the three blocks of layer 4
+    assert all("layer3" in path or "layer4" in path for path in paths)
+    assert not siamese.winograd_paths(ARCHITECTURES["nanotrack_v3"])
+
+
+def test_a_network_gives_the_same_with_transformed_kernels(monkeypatch):
+    monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 16)
+    architecture = narrow("siamrpn_r50")
+    network = siamese.build(architecture)
+    z, x = image(1, architecture.template_px), image(2, architecture.search_px)
+    variables = jax.jit(network.init)(jax.random.key(0), z, x)
+    ready = siamese.for_inference(architecture, variables)
+    assert "winograd" in str(jax.tree.structure(ready))
+    for ours, plain in zip(network.apply(ready, z, x), network.apply(variables, z, x), strict=True):
+        np.testing.assert_allclose(ours, plain, atol=1e-5 * float(np.abs(plain).max()))
