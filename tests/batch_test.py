@@ -8,6 +8,7 @@ from contract import (
     WANDERING_PARAMS,
     Clip,
     assert_same,
+    each_drawing_tracker,
     each_tracker,
     wander_init,
     wander_step,
@@ -41,7 +42,12 @@ def test_a_batch_agrees_with_a_run_over_the_first_frames(tracker, params, clip):
     single = run(tracker, params, clip, BOX, seed=7)
     lanes = run_batch(tracker, params, [clip, clip], [BOX, BOX], [7, 8], width=4)
     np.testing.assert_allclose(lanes[0].boxes[:10], single.boxes[:10], atol=1e-4)
-    assert not np.array_equal(lanes[0].boxes, lanes[1].boxes)
+
+
+@each_drawing_tracker
+def test_lanes_with_other_seeds_give_other_runs(tracker, params, clip):
+    one, other = run_batch(tracker, params, [clip, clip], [BOX, BOX], [7, 8], width=4)
+    assert not np.array_equal(one.boxes, other.boxes)
 
 
 def test_videos_of_several_canvases_come_back_in_the_order_given():

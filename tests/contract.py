@@ -61,11 +61,9 @@ def small_siamese():
     return siamese.make_tracker(siamese.CONFIGS["nanotrack_v1"], architecture, network), params
 
 
-each_tracker = pytest.mark.parametrize(
-    ("tracker", "params"),
-    [(wandering, WANDERING_PARAMS), (small_deeptrack, {}), small_siamese()],
-    ids=["wandering", "deeptrack", "siamese"],
-)
+DRAWING = [pytest.param(wandering, WANDERING_PARAMS, id="wandering"), pytest.param(small_deeptrack, {}, id="deeptrack")]
+each_drawing_tracker = pytest.mark.parametrize(("tracker", "params"), DRAWING)
+each_tracker = pytest.mark.parametrize(("tracker", "params"), [*DRAWING, pytest.param(*small_siamese(), id="siamese")])
 BOX = np.array([40.0, 30.0, 24.0, 32.0])
 
 

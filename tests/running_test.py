@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from contract import BOX, WANDERING_PARAMS, Clip, assert_same, each_tracker, wandering
+from contract import BOX, WANDERING_PARAMS, Clip, assert_same, each_drawing_tracker, each_tracker, wandering
 
 from jaxtrack import UserError, images, run
 from jaxtrack.running import programs
@@ -27,7 +27,7 @@ def test_two_runs_agree_bit_for_bit_and_start_with_the_given_box(tracker, params
     assert (first.seconds > 0).all()
 
 
-@each_tracker
+@each_drawing_tracker
 def test_another_seed_or_another_name_gives_another_run(tracker, params, clip):
     reference = run(tracker, params, clip, BOX, seed=3).boxes
     assert not np.array_equal(run(tracker, params, clip, BOX, seed=4).boxes, reference)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtrack.data.sequences import check_image_size
 from jaxtrack.errors import UserError
 
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -19,10 +20,18 @@ class ImageFolder:
     Grey images are replicated to three equal channels. All images must have the size of the first one.
     """
 
-    def __init__(self, name: str, paths: Sequence[Path]):
-        """`name` is what messages call the sequence, `paths` are its image files in order."""
+    def __init__(self, name: str, paths: Sequence[Path | str] | Path | str):
+        """Nothing is read yet.
+
+        Args:
+          name: what messages call the sequence.
+          paths: its image files in order, or a folder: all its images, in the order of their names.
+
+        Raises:
+          UserError: the folder is not there or has no images.
+        """
         self.name = name
-        self.paths = tuple(paths)
+        self.paths = tuple(map(Path, _images_in(Path(paths)) if isinstance(paths, str | Path) else paths))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -54,6 +63,16 @@ class ImageFolder:
 
     def _where(self, index: int) -> str:
         return f"{self.name}: frame {index % len(self) + 1} ({self.paths[index]})"
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """A folder's images in the order of their names."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not images:
+        raise UserError(f"{folder} has no images ({', '.join(_SUFFIXES)})")
+    return images
 
 
 def _decode_image(data: bytes) -> np.ndarray | None:

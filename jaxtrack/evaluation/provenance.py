@@ -110,7 +110,8 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "devices": {"kind": devices[0].device_kind, "count": len(devices), "hosts": jax.process_count()},
         "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
+        # Those that this process may use: XLA splits its work among them, and so rounds differently.
+        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "git_commit": git_commit(Path(__file__).resolve().parents[2]),
     }
 

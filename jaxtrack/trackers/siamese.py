@@ -252,8 +252,8 @@ def tracker(config: Config = CONFIGS["siamrpn"]) -> Tracker:
     return make_tracker(config, architecture, network_of(architecture))
 
 
-def init_params(config: Config, key: jax.Array) -> dict:
-    """The imported weights, batch normalisation folded; `UserError` where there are none that fit."""
+def init_params(config: Config, key: jax.Array | None = None) -> dict:
+    """The imported weights, ready for tracking; `UserError` where there are none that fit."""
     del key  # nothing is drawn
     path = weights_file(config)
     variables, meta = store.load(path)

@@ -31,6 +31,7 @@ from jaxtrack.models import siamese
 from jaxtrack.weights import names
 
 SUFFIX = ".safetensors"
+_PYTORCH = (".pth", ".pt", ".tar", ".model")
 FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
 _CHUNK = 1 << 20
 _NAMES_IN_A_MESSAGE = 3
@@ -130,6 +131,10 @@ def locate(weights: str) -> Path:
     Raises:
       MissingWeightsError: it is not there.
     """
+    if Path(weights).suffix in _PYTORCH:
+        raise MissingWeightsError(
+            f"{weights} is a PyTorch file: import it first, by `jaxtrack weights import {weights}`"
+        )
     folder = Path(os.environ.get(FOLDER_VARIABLE) or "weights")
     path = Path(weights) if weights.endswith(SUFFIX) else folder / f"{weights}{SUFFIX}"
     if not path.is_file():

@@ -40,6 +40,18 @@ def test_images_come_in_the_order_of_the_list(folder):
         frames[2]
 
 
+def test_a_folder_stands_for_its_images_in_the_order_of_their_names(folder, tmp_path):
+    folder(b_png=png(255 - RGB), a_png=png(RGB), notes_txt=b"no image")
+    for path in (tmp_path, str(tmp_path)):
+        frames = ImageFolder("all", path)
+        assert [p.name for p in frames.paths] == ["a.png", "b.png"]
+    with pytest.raises(UserError, match="there is no folder"):
+        ImageFolder("none", tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty has no images"):
+        ImageFolder("none", tmp_path / "empty")
+
+
 def test_size_is_height_then_width(folder):
     assert folder(a_png=png(RGB)).size == (4, 6)
 

@@ -235,6 +235,11 @@ def test_missing_weights_are_answered_with_the_command_that_brings_them(tmp_path
         siamese.init_params(CONFIGS["siamban"], jax.random.key(0))
 
 
+def test_a_pytorch_file_given_as_weights_is_answered_with_the_import():
+    with pytest.raises(UserError, match=r"nano.pth is a PyTorch file: import it first, by `jaxtrack weights import"):
+        siamese.init_params(Config(weights="nano.pth"))
+
+
 def test_the_mean_colour_of_a_large_bright_frame_does_not_overflow():
     pixels = jnp.full((3840, 3840, 3), 200, jnp.uint8).at[0, 0].set(255)
     frame = images.Frame(pixels, jnp.asarray([3840, 3840], jnp.int32), jnp.asarray(False))
