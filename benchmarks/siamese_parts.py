@@ -134,7 +134,7 @@ def measure(name: str, rounds: int) -> dict[str, tuple[float, float]]:
 
 def time_torch(rounds: int) -> None:
     """Prints the milliseconds of SiamRPN++'s search network in PyTorch, the better of two layouts."""
-    import torch
+    import torch  # type: ignore[import-not-found]
     from torch_siamrpn import SearchNetwork
 
     torch.set_num_threads(os.cpu_count() or 1)

@@ -1,8 +1,8 @@
 """SiamRPN++'s search network in PyTorch, random weights, BatchNorm folded: what `siamese_parts.py --torch` times."""
 
-import torch
-from torch import nn
-from torch.nn import functional
+import torch  # type: ignore[import-not-found]
+from torch import nn  # type: ignore[import-not-found]
+from torch.nn import functional  # type: ignore[import-not-found]
 
 
 class Bottleneck(nn.Module):
