@@ -92,7 +92,7 @@ def test_published_weights_are_exported(test_data, tmp_path):
         pytest.skip(f"{source} is not there")
     pytest.importorskip("torch", reason="reading published weights needs torch")
     assert main(["weights", "import", str(source), "--out", str(tmp_path)]) == 0
-    assert run(tmp_path / "nanotrackv3.safetensors", "--out", tmp_path / "out") == 0
+    assert run(tmp_path / "nanotrack_v3.safetensors", "--out", tmp_path / "out") == 0
     record = json.loads((tmp_path / "out" / "export.json").read_text("utf-8"))
     assert record["architecture"] == "nanotrack_v3"
     assert record["formats"]["stablehlo"]["greatest_difference"] < 1e-5

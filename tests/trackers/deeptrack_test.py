@@ -169,14 +169,21 @@ def test_mined_negatives_are_those_that_the_network_gets_most_wrong():
     maps = cue_maps.scaled(config.cues, maps, state.gradient_scale)
     mined = deeptrack._mine(config, jax.random.key(1), state, maps, jnp.asarray(True))
 
-    def loss(patches):
+    def loss(patches, overlap):
+        """Eqs 5 and 10 for negatives."""
         hidden = itsgd.hidden_responses(state.network["cues"], jnp.moveaxis(patches, -1, 0))
-        return np.sum((cue_cnn.fuse(state.network["fusion"], hidden) - jnp.asarray([[0.0, 1.0]])) ** 2, axis=-1)
+        error = np.sum((cue_cnn.fuse(state.network["fusion"], hidden) - jnp.asarray([[0.0, 1.0]])) ** 2, axis=-1)
+        return np.abs(np.tanh((np.asarray(overlap) - 0.5) / 2)) * error
 
-    chosen = np.asarray(mined.negatives.samples)[np.asarray(mined.negatives.frame) == 5]
+    new = np.asarray(mined.negatives.frame) == 5
+    assert new.sum() == config.negatives_per_frame
+    chosen = loss(np.asarray(mined.negatives.samples)[new], np.asarray(mined.negatives.overlap)[new])
     anywhere = particles.surroundings(config.sampling, jax.random.key(2), 300, 10.0)
-    assert len(chosen) == config.negatives_per_frame
-    assert np.median(loss(chosen)) > np.percentile(loss(particles.patches(config.sampling, maps, anywhere)), 75)
+    overlap = boxes.iou(
+        np.asarray(particles.to_boxes(config.sampling, state.centre, state.size, anywhere)), np.tile(BOX, (300, 1))
+    )
+    others = loss(particles.patches(config.sampling, maps, anywhere), overlap)[overlap <= 0.5]
+    assert np.median(chosen) > np.percentile(others, 75)
 
 
 def test_the_particles_that_score_highest_are_among_the_negatives():
