@@ -94,11 +94,19 @@ class Architecture:
     score_cells: int = 25
 
 
+_LONG_TERM_WIDTHS = (128, 256, 512)  # Neck and head are as wide as their level.
 _NANO: dict[str, Any] = {"neck": None, "kind": "points", "stride_px": 16}
 
 ARCHITECTURES: dict[str, Architecture] = {
     "siamrpn_r50": Architecture(ResNet(), AdjustLayers(), RPNHead(), "anchors"),
     "siamrpn_r50_unweighted": Architecture(ResNet(), AdjustLayers(), RPNHead(weighted=False), "anchors"),
+    "siamrpn_r50_lt": Architecture(
+        ResNet(), AdjustLayers(_LONG_TERM_WIDTHS), RPNHead(features=_LONG_TERM_WIDTHS), "anchors"
+    ),
+    # Published descriptions do not say whether the long-term network's levels are weighted; the file's tensors do.
+    "siamrpn_r50_lt_unweighted": Architecture(
+        ResNet(), AdjustLayers(_LONG_TERM_WIDTHS), RPNHead(features=_LONG_TERM_WIDTHS, weighted=False), "anchors"
+    ),
     "siamrpn_alex": Architecture(
         AlexNet(), None, RPNHead(levels=1, weighted=False), "anchors", search_px=287, score_cells=21
     ),
@@ -109,6 +117,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "nanotrack_v2": Architecture(MobileNetV3(), head=NanoHeadV2(), score_cells=16, **_NANO),
     "nanotrack_v3": Architecture(MobileNetV3(blocks=9), head=NanoHeadV3(), score_cells=15, **_NANO),
 }
+
+BACKBONES: dict[str, str] = {"resnet50": "siamrpn_r50"}
+"""Backbones that are kept without neck and head, to start training from, and an architecture that has each."""
 
 
 def build(architecture: Architecture) -> SiameseNetwork:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxtrack.models import correlation
 from jaxtrack.models.layers import EPSILON, Conv, ConvNorm, level_names
+from jaxtrack.models.necks import per_level
 
 Maps = tuple[jax.Array, ...]
 
@@ -124,25 +125,26 @@ class MultiLevelHead(nn.Module):
 
     Attributes:
       levels: number of feature levels.
-      features: channels inside the branches.
+      features: channels inside the branches, of every level or of each.
       weighted: whether fusion has weights (a softmax over levels, of its own for classes and for boxes).
     """
 
     levels: int = 3
-    features: int = 256
+    features: int | tuple[int, ...] = 256
     weighted: bool = True
 
     def setup(self) -> None:
         """Declares the levels and the fusion weights."""
-        self.level = {name: self.make_level() for name in level_names(self.levels)}
+        widths = zip(level_names(self.levels), per_level(self.features, self.levels), strict=True)
+        self.level = {name: self.make_level(features) for name, features in widths}
         self.cls_weight = self._vector("cls_weight") if self.weighted else None
         self.loc_weight = self._vector("loc_weight") if self.weighted else None
 
     def _vector(self, name: str) -> jax.Array:
         return self.param(name, nn.initializers.ones, (self.levels,))
 
-    def make_level(self) -> nn.Module:
-        """The branches of one level."""
+    def make_level(self, features: int) -> nn.Module:
+        """The branches of one level, `features` wide."""
         raise NotImplementedError
 
     def boxes(self, level: int, raw: jax.Array) -> jax.Array:
@@ -170,9 +172,9 @@ class RPNHead(MultiLevelHead):
 
     anchors: int = 5
 
-    def make_level(self) -> nn.Module:
+    def make_level(self, features: int) -> nn.Module:
         """Two depth-wise branches."""
-        return DepthwiseLevel(self.features, 2 * self.anchors, 4 * self.anchors)
+        return DepthwiseLevel(features, 2 * self.anchors, 4 * self.anchors)
 
 
 class _PointHead(MultiLevelHead):
@@ -191,9 +193,9 @@ class _PointHead(MultiLevelHead):
 class BANHead(_PointHead):
     """SiamBAN: cls `[B, S, S, 2]` background, foreground; loc `[B, S, S, 4]` l, t, r, b in search pixels."""
 
-    def make_level(self) -> nn.Module:
+    def make_level(self, features: int) -> nn.Module:
         """Two depth-wise branches."""
-        return DepthwiseLevel(self.features, 2, 4)
+        return DepthwiseLevel(features, 2, 4)
 
 
 class PWHead(_PointHead):
@@ -201,6 +203,6 @@ class PWHead(_PointHead):
 
     groups: int = 32
 
-    def make_level(self) -> nn.Module:
+    def make_level(self, features: int) -> nn.Module:
         """Pixel-wise attention and two towers."""
-        return PixelwiseLevel(self.features, self.groups)
+        return PixelwiseLevel(features, self.groups)
