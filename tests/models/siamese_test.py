@@ -15,6 +15,11 @@ from jaxtrack.weights import names
 PARAMETERS = {
     "siamrpn_r50": (45_528_128, 919_040, 7_503_456, 53_950_624),
     "siamrpn_r50_unweighted": (45_528_128, 919_040, 7_503_450, 53_950_618),
+    # Neck: (512 * 128 + 1024 * 256 + 2048 * 512) kernels and 2 (128 + 256 + 512) of normalisation. Head: a branch w wide
+    # has 9 w^2 + 2 w twice, w^2 + 2 w, and w + 1 for each output; the two of a level 38 w^2 + 12 w + 30 (w + 1), which
+    # is 627,998 + 2,501,150 + 9,983,006, and the weights of the levels 6.
+    "siamrpn_r50_lt": (45_528_128, 1_378_048, 13_112_160, 60_018_336),
+    "siamrpn_r50_lt_unweighted": (45_528_128, 1_378_048, 13_112_154, 60_018_330),
     "siamrpn_alex": (3_749_952, 0, None, None),
     "siamrpn_mobilenetv2": (3_485_204, None, 7_503_450, None),
     "siamban_r50": (45_528_128, 919_040, 7_484_955, 53_932_123),
@@ -149,10 +154,13 @@ HEADS = {
 
 @pytest.fixture(scope="module")
 def maps():
-    """Backbone and neck of the synthetic checkpoint on both images, run once: the three networks share them."""
+    """Backbone and neck of the synthetic checkpoint on both images, run once: the three networks share them.
+
+    As trackers run them: normalisation folded, kernels transformed.
+    """
     network = siamese.build(ARCHITECTURES["siamrpn_r50"])
     variables = names.to_flax(siamese_synthetic.state("siamrpn_r50"), "siamrpn_r50")
-    folded = fold_batch_norm(variables)
+    ready = siamese.for_inference(ARCHITECTURES["siamrpn_r50"], variables)
 
     @jax.jit
     def features(params, image):
@@ -162,8 +170,8 @@ def maps():
 
         return network.apply(params, image, method=both)
 
-    backbone, search = features(folded, siamese_synthetic.image(2, 255))
-    _, template = features(folded, siamese_synthetic.image(1, 127))
+    backbone, search = features(ready, siamese_synthetic.image(2, 255))
+    _, template = features(ready, siamese_synthetic.image(1, 127))
     return types.SimpleNamespace(variables=variables, backbone=backbone, search=search, template=template)
 
 
@@ -192,7 +200,7 @@ def test_class_and_box_maps_are_the_references(maps, name):
             np.array_equal, variables["params"][part], select(maps.variables["params"][part], variables["params"][part])
         )
         assert all(jax.tree.leaves(same))
-    params = {"params": fold_batch_norm(variables)["params"]["head"]}
+    params = {"params": siamese.for_inference(architecture, variables)["params"]["head"]}
     levels = len(architecture.backbone.used)
 
     def head(module, z, x):
@@ -214,7 +222,7 @@ def test_nanotracks_maps_are_the_references(version, test_data):
 
     name = f"nanotrack_v{version}"
     state = pytorch.read(test_data / "weights" / "nanotrack" / f"nanotrackv{version}.pth")
-    assert names.detect(state) == name
+    assert names.detect({key: array.shape for key, array in state.items()}) == name
     folded = fold_batch_norm(names.to_flax(state, name))
     network = siamese.build(ARCHITECTURES[name])
 
