@@ -58,7 +58,7 @@ class Program:
           OutOfMemoryError: if it will not fit into the devices' memory.
         """
         leaves, structure = jax.tree.flatten(args)
-        signature = (structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves))
+        signature = (structure, tuple([(leaf.shape, leaf.dtype) for leaf in leaves]))
         if signature not in self._compiled:
             enable_compilation_cache()
             start = time.perf_counter()

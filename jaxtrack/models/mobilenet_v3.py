@@ -50,8 +50,12 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[B, H, W, C]` to the same shape."""
-        channels = x.shape[-1]
-        squeezed = nn.relu(nn.Dense(make_divisible(channels // 4), name="fc1")(jnp.mean(x, axis=(1, 2))))
+        batch, height, width, channels = x.shape
+        # The mean as a product: XLA would fuse a sum on CPU with the convolution before it, which then is computed
+        # twice, once for the mean.
+        shares = jnp.full((batch, 1, height * width), 1 / (height * width), x.dtype)
+        mean = (shares @ x.reshape(batch, height * width, channels))[:, 0]  # [B, C]
+        squeezed = nn.relu(nn.Dense(make_divisible(channels // 4), name="fc1")(mean))
         scale = nn.hard_sigmoid(nn.Dense(channels, name="fc2")(squeezed))  # [B, C]
         return x * scale[:, None, None]
 
