@@ -41,7 +41,7 @@ def print_group(title: str, names: tuple[str, ...], options: Options) -> None:
         numbers = [str(result.headline(metric, names)) for metric in ("auc", "precision_20", "success_60")]
         standing = standings[result.name]
         print(
-            f"| {result.name} | {' | '.join(numbers)} | {standing.first} | {standing.far_behind} "
+            f"| {result.label} | {' | '.join(numbers)} | {standing.first} | {standing.far_behind} "
             f"| {result.median_fps(names):.1f} | {', '.join(result.run_ids)} |"
         )
     print("\n| AUC / P@20 | " + " | ".join(names) + " |")
@@ -51,7 +51,7 @@ def print_group(title: str, names: tuple[str, ...], options: Options) -> None:
             f"{result.on_sequence('auc', name).mean:.3f}/{result.on_sequence('precision_20', name).mean:.2f}"
             for name in names
         ]
-        print(f"| {result.name} | {' | '.join(cells)} |")
+        print(f"| {result.label} | {' | '.join(cells)} |")
 
 
 def main(options: Options) -> None:

@@ -71,6 +71,9 @@ class Program:
 
     def __call__(self, *args: Any) -> Any:
         """Runs the program, compiling it first where these shapes are new."""
+        if jax.process_count() > 1:
+            # Compiled ahead of time, a pmap asks every process for the arrays of all.
+            return self._jitted(*args)
         return self.compiled(*args)(*args)
 
 

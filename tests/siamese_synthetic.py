@@ -20,7 +20,6 @@ _NARROW = {
     AlexNet: {"widths": (8, 8, 8, 8, 8)},
     MobileNetV2: {"width": 0.25},
     MobileNetV3: {"width": 0.5},
-    RPNHead: {"features": 16},
     BANHead: {"features": 16},
     PWHead: {"features": 16, "groups": 4},
     NanoHeadV1: {"cls_features": 16, "loc_features": 8},
@@ -32,12 +31,18 @@ _NARROW = {
 def narrow(name: str) -> Architecture:
     """A published architecture with a few channels and blocks."""
     full = ARCHITECTURES[name]
+    head = {"features": _width(full.head)} if isinstance(full.head, RPNHead) else _NARROW[type(full.head)]
     return dataclasses.replace(
         full,
         backbone=full.backbone.clone(**_NARROW[type(full.backbone)]),
-        neck=full.neck and full.neck.clone(features=16),
-        head=full.head.clone(**_NARROW[type(full.head)]),
+        neck=full.neck and full.neck.clone(features=_width(full.neck)),
+        head=full.head.clone(**head),
     )
+
+
+def _width(part):
+    """A sixteenth of 256 channels, or of each level's."""
+    return tuple(features // 16 for features in part.features) if isinstance(part.features, tuple) else 16
 
 
 @functools.cache

@@ -1,5 +1,10 @@
-"""What `--list` prints: trackers, benchmarks, and the sequences of one benchmark."""
+"""What `--list` prints: trackers, benchmarks, the settings of one tracker, and the sequences of one benchmark.
 
+A tracker whose constants were chosen on a benchmark's test data (`tuned_on` of its configuration) belongs to the family
+of the tracker that its name begins with: `siamban_otb` to `siamban`. The list of trackers folds it into that one's row.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -11,30 +16,77 @@ from jaxtrack import trackers
 from jaxtrack.data import benchmarks
 from jaxtrack.errors import MissingWeightsError, UserError
 
+_MISSING = "weights not imported"
 
-def print_lists(console: Console, data_dir: Path | None, benchmark: str | None) -> None:
-    """Prints all trackers and benchmarks, or what is known of one benchmark's sequences."""
-    if benchmark is None:
-        console.print(tracker_table())
-        console.print(benchmark_table(data_dir))
-        console.print("--list --benchmark NAME tells of its sequences", markup=False, highlight=False)
-    else:
+
+def print_lists(
+    console: Console, data_dir: Path | None, *, chosen: Sequence[str] | None = None, benchmark: str | None = None
+) -> None:
+    """Prints all trackers and benchmarks, or the families of chosen trackers and the sequences of a benchmark."""
+    if chosen is not None:
+        named = {name for tracker in chosen for name in family(_base(tracker))}
+        console.print(tracker_table([name for name in trackers.names() if name in named]))
+    if benchmark is not None:
         console.print(sequence_table(benchmark, data_dir))
+    if chosen is None and benchmark is None:
+        console.print(family_table())
+        console.print(benchmark_table(data_dir))
+        line = "--list --tracker NAME tells of a tracker's tuned settings, --list --benchmark NAME of its sequences"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def tracker_table() -> Table:
-    """One row per tracker: its name and a line on it, or why it cannot run here."""
+def family(base: str) -> list[str]:
+    """A tracker, and those that are folded into its row."""
+    return [name for name in trackers.names() if _base(name) == base]
+
+
+def _base(name: str) -> str:
+    """The tracker into whose row another is folded; itself if there is none."""
+    if not _tuned_on(name):
+        return name
+    bases = [other for other in trackers.names() if name.startswith(f"{other}_") and not _tuned_on(other)]
+    return max(bases, key=len, default=name)
+
+
+def _tuned_on(name: str) -> str:
+    return getattr(trackers.default_config(name), "tuned_on", "")
+
+
+def family_table() -> Table:
+    """One row per family: the tracker, a line on it, and the names of its tuned settings."""
     table = _table("tracker", "")
     for name in trackers.names():
-        try:
-            trackers.build(name, trackers.default_config(name))
-            line = trackers.description(name)
-        except MissingWeightsError:
-            line = f"{trackers.description(name)} (not imported yet: see jaxtrack weights list)"
-        except UserError as error:
-            line = f"cannot run here: {error}"
-        table.add_row(name, Text(line))
+        if _base(name) == name:
+            tuned = [other for other in family(name) if other != name]
+            more = f"\ntuned on test data: {', '.join(tuned)}" if tuned else ""
+            table.add_row(name, Text(f"{_line_on(name)}{more}"))
+    return _explained(table)
+
+
+def tracker_table(names: Sequence[str]) -> Table:
+    """One row per tracker: its name and a line on it."""
+    table = _table("tracker", "")
+    for name in names:
+        table.add_row(name, Text(_line_on(name)))
+    return _explained(table)
+
+
+def _explained(table: Table) -> Table:
+    """The table, with a line below it if a tracker lacks its weights."""
+    if any(_MISSING in str(cell) for column in table.columns for cell in column.cells):
+        table.caption, table.caption_justify = f"{_MISSING}: see jaxtrack weights list", "left"
     return table
+
+
+def _line_on(name: str) -> str:
+    """What a tracker is, or why it cannot run here."""
+    try:
+        trackers.build(name, trackers.default_config(name))
+    except MissingWeightsError:
+        return f"{trackers.description(name)} ({_MISSING})"
+    except UserError as error:
+        return f"cannot run here: {error}"
+    return trackers.description(name)
 
 
 def benchmark_table(data_dir: Path | None) -> Table:

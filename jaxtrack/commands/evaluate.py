@@ -1,6 +1,7 @@
 """Runs trackers on a benchmark, scores them, prints a table and writes plots."""
 
 import dataclasses
+import functools
 import os
 import statistics
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ from jaxtrack.commands import _listing, _tracker_choice
 from jaxtrack.compilation import disable_compilation_cache
 from jaxtrack.data import benchmarks, otb
 from jaxtrack.data.download import download
+from jaxtrack.data.naming import match_name
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import comparison, plots, progress, runner, tables
+from jaxtrack.evaluation import comparison, plots, progress, raw_results, runner, tables
 from jaxtrack.evaluation.store import StoredRun
 
 _Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -51,8 +53,11 @@ class Options:
     """Folder of all results; what is finished there is not run again."""
     report: Annotated[Path | None, _shown_as("DIR")] = None
     """Folder of the tables and plots; by default RESULTS/reports/BENCHMARK."""
+    published: Annotated[str | None, _shown_as("DIR[,DIR]")] = None
+    """Folders of raw results that other trackers' authors published, separated by commas, one tracker each: files
+    SEQUENCE.txt of 1-based boxes. They become rows of the table, called by the folder's name."""
     list_: Annotated[_Switch, tyro.conf.arg(name="list")] = False
-    """List trackers and benchmarks, or with --benchmark its sequences, and stop."""
+    """List trackers and benchmarks, or with --tracker its tuned settings, with --benchmark its sequences, and stop."""
     download: _Switch = False
     """First fetch the benchmark's sequences that --data-dir lacks."""
     full: _Switch = False
@@ -71,8 +76,10 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     """Does what the command line `argv` asks for; usage texts call the program `prog`."""
     options, entries = _tracker_choice.parse(Options, argv, prog=prog)
     if options.list_:
-        named = any(argument.split("=")[0] == "--benchmark" for argument in argv)
-        _listing.print_lists(Console(), options.data_dir, _benchmark_name(options) if named else None)
+        given = {argument.split("=")[0] for argument in argv}
+        chosen = [entry.tracker for entry in entries] if "--tracker" in given else None
+        benchmark = _benchmark_name(options) if "--benchmark" in given else None
+        _listing.print_lists(Console(), options.data_dir, chosen=chosen, benchmark=benchmark)
         return
     _check_numbers(options)
     if options.no_cache:
@@ -81,8 +88,9 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     benchmark = _load(options, console)
     if options.report is not None:
         _make_folder(options.report)  # now: a run of hours must not end in "cannot write"
+    published = _published(options, benchmark)  # now, for the same reason
     stores = _run(options, entries, benchmark, console)
-    _report(options, benchmark, stores)
+    _report(options, benchmark, stores, published)
 
 
 def _check_numbers(options: Options) -> None:
@@ -132,6 +140,22 @@ def _download(name: str, selected: tuple[str, ...] | None, options: Options) -> 
     download(names, Path(folder), progress=not options.quiet)
 
 
+def _published(options: Options, benchmark: Benchmark) -> list[comparison.TrackerResult]:
+    """The scores of the folders of published results."""
+    paths = [] if options.published is None else _tracker_choice.split_list(options.published, "folder")
+    folders = {Path(path).resolve().name: Path(path) for path in paths}
+    if len(folders) < len(paths):
+        raise UserError("--published: two folders have the same name, which rows are called by: rename one")
+    known = [sequence.name for sequence in benchmark.sequences]
+    spelling = functools.partial(match_name, names=known, what=f"sequence of {benchmark.title}")
+    if benchmark.name in otb.BENCHMARKS:
+        spelling = otb.canonical_name  # also of sequences that are not scored now: their files are no strangers
+    return [
+        raw_results.tracker_result(f"{name} (published)", folder, benchmark, spelling)
+        for name, folder in folders.items()
+    ]
+
+
 def _run(
     options: Options, entries: Sequence[runner.Entry], benchmark: Benchmark, console: Console
 ) -> Sequence[StoredRun]:
@@ -146,9 +170,14 @@ def _run(
         ) from None
 
 
-def _report(options: Options, benchmark: Benchmark, stores: Sequence[StoredRun]) -> None:
+def _report(
+    options: Options,
+    benchmark: Benchmark,
+    stores: Sequence[StoredRun],
+    published: Sequence[comparison.TrackerResult],
+) -> None:
     """Scores what is stored, writes tables and plots, then prints: the files are there whoever reads the output."""
-    compared = comparison.compare(benchmark, comparison.from_runs(benchmark, stores))
+    compared = comparison.compare(benchmark, [*comparison.from_runs(benchmark, stores), *published])
     folder = options.report or options.results / "reports" / benchmark.name
     written = tables.write_tables(compared, folder)
     written += plots.write_plots(compared, folder, attributes=options.per_attribute)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jaxtrack.commands._tracker_choice import split_list
 from jaxtrack.data.naming import match_name
+from jaxtrack.errors import UserError
 from jaxtrack.export import folder
 from jaxtrack.export.folder import FORMATS, RECORD, TOLERANCE, Network, Request
 from jaxtrack.models.siamese import ARCHITECTURES
@@ -59,6 +60,8 @@ def _network(source: str) -> Network:
         settings = siamese.CONFIGS[match_name(source, siamese.CONFIGS, what="Siamese tracker")]
         path = siamese.weights_file(settings)
     variables, meta = store.load(path)
+    if meta.architecture not in ARCHITECTURES:
+        raise UserError(f"{path} is a backbone alone, {meta.architecture}: only whole trackers are exported")
     return Network(ARCHITECTURES[meta.architecture], variables, meta, settings)
 
 

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
-from jaxtrack.models.siamese import ARCHITECTURES
-from jaxtrack.weights import known, names, pytorch, store
+from jaxtrack.models.siamese import BACKBONES, PUBLISHED
+from jaxtrack.weights import known, names, pytorch, store, torchvision
 
 _File = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE")]
 _COUNTERS = ("num_batches_tracked", "running_mean", "running_var")
@@ -27,12 +27,15 @@ _NAMES_IN_A_MESSAGE = 3
 
 @dataclasses.dataclass(frozen=True)
 class Import:
-    """Converts a published PyTorch file into NAME.safetensors and NAME.json, which trackers load."""
+    """Converts a published PyTorch file into NAME.safetensors and NAME.json, which trackers load.
+
+    torchvision's resnet50 becomes the backbone of the Siamese trackers, to start training from.
+    """
 
     file: _File
     """The PyTorch file."""
     architecture: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Network that the weights belong to; by default recognised by the names of the tensors."""
+    """Network that the weights belong to, or resnet50; by default recognised by the names of the tensors."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Name of the files written; by default the one under which trackers look for this published file (`list`), or the
     architecture's."""
@@ -42,7 +45,7 @@ class Import:
 
 @dataclasses.dataclass(frozen=True)
 class Inspect:
-    """Lists the tensors of a PyTorch or safetensors file."""
+    """Says what a PyTorch or safetensors file is, then lists its tensors."""
 
     file: _File
     """The file."""
@@ -117,19 +120,20 @@ def _default_name(path: Path, digest: str) -> str:
 def _architecture(asked: str | None, state: dict[str, np.ndarray], path: Path) -> str:
     """The architecture asked for, or else the one that the tensors' names show."""
     if asked is not None:
-        return match_name(asked, ARCHITECTURES, what="architecture")
-    found = names.detect(state)
+        return match_name(asked, (*PUBLISHED, *BACKBONES), what="architecture")
+    found = names.detect({name: array.shape for name, array in state.items()})
     if found is None:
         raise UserError(
             f"{path} holds tensors such as {', '.join(list(state)[:_NAMES_IN_A_MESSAGE])}, which belong to no network "
-            f"that jaxtrack has; if they should, say by --architecture which: {', '.join(ARCHITECTURES)}"
+            f"that jaxtrack has; if they should, say by --architecture which: "
+            f"{', '.join((*PUBLISHED, *BACKBONES))}"
         )
     return found
 
 
 def _convert(state: dict[str, np.ndarray], architecture: str, path: Path) -> dict:
     try:
-        return names.to_flax(state, architecture)
+        return torchvision.to_flax(state) if architecture == torchvision.NAME else names.to_flax(state, architecture)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -148,19 +152,45 @@ def _refuse_to_replace(folder: Path, name: str, digest: str) -> None:
 
 
 def _inspect(path: Path) -> None:
-    tensors = store.header(path) if path.suffix == store.SUFFIX else _torch_tensors(path)
+    """What the file is, then its tensors."""
+    imported = path.suffix == store.SUFFIX
+    tensors = store.header(path) if imported else _torch_tensors(path)
+    sizes = {name: int(np.prod(shape, dtype=np.int64)) for name, (_, shape) in tensors.items()}
+    parameters = sum(size for name, size in sizes.items() if _is_parameter(name))
+    digest = store.sha256_of(path)
+    origin = _record(path, digest) if imported else _published(tensors, digest)
+    counts = {"tensors": f"{len(tensors)} ({sum(sizes.values()):,} numbers)"}
+    counts |= {"parameters": f"{parameters:,} (running statistics not counted)"}
+    for label, text in {"architecture": origin.pop("architecture"), **counts, **origin, "sha256": digest}.items():
+        _say(f"{label}: {text if text.isprintable() else ascii(text)}")
     table = _table("tensor", "shape", "dtype", "numbers")
-    total = parameters = 0
     for name, (dtype, shape) in tensors.items():
-        count = int(np.prod(shape, dtype=np.int64))
-        total += count
-        parameters += count * _is_parameter(name)
-        table.add_row(_printable(name), Text(" x ".join(map(str, shape)) or "scalar"), dtype, f"{count:,}")
+        table.add_row(_printable(name), Text(" x ".join(map(str, shape)) or "scalar"), dtype, f"{sizes[name]:,}")
     _print(table)
-    _say(f"{len(tensors)} tensors, {total:,} numbers, {parameters:,} of them parameters (no running statistics)")
-    if path.suffix != store.SUFFIX:
-        _say(f"architecture: {names.detect(tensors) or 'none that jaxtrack has'}")
-        _say(_origin(store.sha256_of(path)))
+
+
+def _published(tensors: dict[str, tuple[str, tuple[int, ...]]], digest: str) -> dict[str, str]:
+    """What names, shapes and the sha256 tell of a PyTorch file."""
+    found = names.detect({name: shape for name, (_, shape) in tensors.items()})
+    published = known.find(digest)
+    source = "no published file that jaxtrack knows by its sha256"
+    if published is not None:
+        source = f"{published.published_by}: {published.what}"
+    return {"architecture": found or "none that jaxtrack has", "source": source}
+
+
+def _record(path: Path, digest: str) -> dict[str, str]:
+    """What the record beside a safetensors file tells of it."""
+    try:
+        meta = store.read_meta(path)
+    except UserError as error:  # of another program, perhaps: it can be looked at all the same
+        return {"architecture": "unknown", "source": f"unknown: {error}"}
+    origin = {"architecture": meta.architecture, "source": f"{meta.source}, sha256 {meta.source_sha256}"}
+    if meta.note:
+        origin["note"] = meta.note
+    if digest != meta.sha256:
+        origin["changed"] = f"the file is not the one that was imported, whose sha256 was {meta.sha256}"
+    return origin
 
 
 def _torch_tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

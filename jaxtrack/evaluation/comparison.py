@@ -75,6 +75,11 @@ class TrackerResult:
         if not self.scores or len(self.scores) != len(self.run_ids):
             raise ValueError(f"{self.name}: {len(self.scores)} runs with {len(self.run_ids)} run ids")
 
+    @property
+    def label(self) -> str:
+        """The name, with the benchmark that the tracker was tuned on: what readers must be shown of it."""
+        return f"{self.name} (tuned on {self.tuned_on})" if self.tuned_on else self.name
+
     def covered(self, sequences: Iterable[str]) -> tuple[str, ...]:
         """Those of `sequences` that every run has, in the given order."""
         return tuple(name for name in sequences if all(name in run for run in self.scores))

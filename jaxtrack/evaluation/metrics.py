@@ -241,27 +241,6 @@ def average(scores: Iterable[SequenceScore]) -> BenchmarkScore:
     )
 
 
-def pool(scores: Iterable[SequenceScore]) -> SequenceScore:
-    """Several runs over parts or variants of one sequence as one score, every frame with equal weight.
-
-    The rule of TRE and SRE: hits of all runs are summed and divided by the number of frames of all runs.
-    """
-    scores = list(scores)
-    if not scores:
-        raise ValueError("no run to pool")
-    frames = np.array([s.frames for s in scores])
-    counted = [s for s in scores if s.valid_frames]
-    valid_frames = sum(s.valid_frames for s in counted)
-    total_overlap = sum(s.mean_overlap * s.valid_frames for s in counted)
-    return SequenceScore(
-        success=np.average([s.success for s in scores], axis=0, weights=frames),
-        precision=np.average([s.precision for s in scores], axis=0, weights=frames),
-        mean_overlap=total_overlap / valid_frames if counted else float("nan"),
-        frames=int(frames.sum()),
-        valid_frames=valid_frames,
-    )
-
-
 def frames_per_second(seconds: np.ndarray) -> float:
     """Tracked frames per second of wall time: frames after the first, divided by the time that they took.
 

@@ -220,7 +220,7 @@ def _legend_entry(comparison: Comparison, tracker: TrackerResult, metric: str) -
     covered, total = len(tracker.covered(comparison.sequences)), len(comparison.sequences)
     part = "" if covered == total else f" on {covered}/{total} sequences"
     # Matplotlib hides labels that begin with an underscore and reads $...$ as mathematics.
-    name = tracker.name.lstrip("_").replace("$", r"\$")
+    name = tracker.label.lstrip("_").replace("$", r"\$")
     return f"{name} [{tracker.headline(metric, comparison.sequences)}]{part}"
 
 

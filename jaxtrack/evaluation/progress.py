@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 _LINE_EVERY_SECONDS = 20.0
 
@@ -34,30 +34,46 @@ class Reporter:
 
 
 class _Counting(Reporter):
-    """Keeps count, for reporters that show it."""
+    """Keeps count, for reporters that show it.
+
+    What passes before a run's first frames are reported is no measure of the rest: weights are read, programs compiled.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._total = self._before = self._done = self._length = 0
-        self._started = self._sequence_started = clock()
+        self._started = self._sequence_started = self._last_end = clock()
         self._first_report: tuple[int, float] | None = None
-        self._what = ""
+        self._what = self._run = ""
+        self._starting = False
+        self._start_frames, self._start_seconds = 0, 0.0  # of all runs' starts
 
     def begin(self, frames: int) -> None:
         self._total, self._started = frames, self._clock()
+        self._last_end = self._started
 
     def sequence(self, run: str, name: str, frames: int) -> None:
         self._what, self._length, self._done = f"{run}: {name}", frames, 0
         self._sequence_started, self._first_report = self._clock(), None
+        self._starting, self._run = self._starting or run != self._run, run
 
     def frames(self, done: int) -> None:
         self._done = done
         if self._first_report is None:
             self._first_report = (done, self._clock())
+        self._end_start(done)
 
     def finished(self) -> None:
+        self._end_start(self._length)  # a sequence so short that nothing was reported of it
         self._before += self._length
         self._done = self._length = 0
+        self._last_end = self._clock()
+
+    def _end_start(self, frames: int) -> None:
+        if self._starting:
+            self._starting = False
+            self._start_frames += frames
+            self._start_seconds += self._clock() - self._last_end
 
     @property
     def overall(self) -> int:
@@ -75,10 +91,11 @@ class _Counting(Reporter):
 
     @property
     def seconds_left(self) -> float | None:
-        """What the rest will take at the mean speed since the beginning; None before the first frame."""
-        if not self.overall:
-            return None
-        return (self._clock() - self._started) * (self._total - self.overall) / self.overall
+        """What the rest will take at the mean speed so far, runs' starts left out; None before there is one."""
+        seconds, frames = self._clock() - self._started - self._start_seconds, self.overall - self._start_frames
+        if not frames and self._before:  # sequences as short as their starts: better a guess with them than none
+            seconds, frames = self._clock() - self._started, self.overall
+        return seconds * (self._total - self.overall) / frames if frames else None
 
 
 class LogLines(_Counting):
@@ -137,7 +154,8 @@ class Bar(_Counting):
     def frames(self, done: int) -> None:
         """Moves the bar."""
         super().frames(done)
-        self._progress.update(self._task, completed=self.overall, fps=f"{self.fps:.1f} fps")
+        eta = f"ETA {_duration(self.seconds_left)}"
+        self._progress.update(self._task, completed=self.overall, fps=f"{self.fps:.1f} fps", eta=eta)
 
     def note(self, text: str) -> None:
         """Prints the text above the bar."""
@@ -157,10 +175,9 @@ def reporter(console: Console, *, quiet: bool = False) -> Iterator[Reporter]:
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[fps]}"),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[eta]}"),
         )
-        with Progress(*columns, console=console, transient=True, speed_estimate_period=120) as progress:
+        with Progress(*columns, console=console, transient=True) as progress:
             yield Bar(progress)
 
 

@@ -76,9 +76,9 @@ def tracker_result(
     name: str,
     folder: Path,
     benchmark: Benchmark,
+    canonical_name: Callable[[str], str] = otb.canonical_name,
     *,
     invalid_error: float = metrics.OFFICIAL_INVALID_ERROR,
-    canonical_name: Callable[[str], str] = otb.canonical_name,
 ) -> TrackerResult:
     """Scores of a folder of raw results on the sequences of a benchmark.
 
@@ -89,8 +89,8 @@ def tracker_result(
       name: how tables shall call the tracker.
       folder: see `read_folder`.
       benchmark: the sequences to score.
-      invalid_error: see `metrics.frame_scores`.
       canonical_name: see `read_folder`.
+      invalid_error: see `metrics.frame_scores`.
     """
     results = read_folder(folder, canonical_name)
     scores = {}

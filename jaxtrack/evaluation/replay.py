@@ -38,16 +38,15 @@ import numpy as np
 
 from jaxtrack import boxes, running
 from jaxtrack.compilation import Program
-from jaxtrack.data.naming import match_name
 from jaxtrack.data.sequences import Sequence as VideoSequence
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation.progress import Reporter
 from jaxtrack.images import Frame
-from jaxtrack.models.grids import Candidates, candidate_windows, grid
-from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.models.decision import MIN_SIDE_PX, Constants, box_of, changes, clipped, context_side, decide
+from jaxtrack.models.grids import Candidates, grid
 from jaxtrack.tracker import Prediction, Tracker
 from jaxtrack.trackers import siamese
-from jaxtrack.trackers.siamese import Config, Constants, Parts
+from jaxtrack.trackers.siamese import Config, Parts
 
 RANGES = {"penalty": (0.0, 0.6), "window_influence": (0.05, 0.65), "smoothing": (0.1, 0.8)}
 """Where constants are searched: the ranges of SiamBAN's search, which hold most of the published constants."""
@@ -111,8 +110,7 @@ def parts_of(config: Config) -> Parts:
     """The tracker of a configuration; `UserError` if it is a long-term one, which decides otherwise."""
     if config.long_term:
         raise UserError("constants are tuned for a short-term tracker: leave long_term out")
-    architecture = ARCHITECTURES[match_name(config.architecture, sorted(ARCHITECTURES), what="architecture")]
-    return Parts(config, architecture, siamese.network_of(architecture))
+    return siamese.parts_of(config)
 
 
 def as_constants(triples: np.ndarray) -> Constants:
@@ -130,29 +128,9 @@ def variable_tracker(parts: Parts) -> Tracker:
         return siamese.make_tracker(*parts).init(params.weights, frame, box, key)
 
     def step(params: Variable, state: siamese.State, frame: Frame) -> tuple[siamese.State, Prediction]:
-        _, _, state, prediction = _advance(parts, params, state, frame)
-        return state, prediction
+        return siamese.advance(parts, params.weights, params.constants, state, frame)[2:]
 
     return Tracker(init, step)
-
-
-def _advance(
-    parts: Parts, params: Variable, state: siamese.State, frame: Frame
-) -> tuple[Candidates, jax.Array, siamese.State, Prediction]:
-    """One frame as in `siamese`, with the candidates and the crop's scale."""
-    found, scale = siamese.look(parts, params.weights, state, frame, parts.architecture.search_px)
-    decision = siamese.decide(found, params.constants, _windows(parts, found), state.centre, state.size, scale)
-    centre, size = siamese.clipped(decision.centre, decision.size, frame)
-    state = dataclasses.replace(state, centre=centre, size=size)
-    return found, scale, state, Prediction(_box(centre, size), decision.score, {})
-
-
-def _windows(parts: Parts, found: Candidates) -> jax.Array:
-    return jnp.asarray(candidate_windows(parts.architecture.kind, len(found.scores)))
-
-
-def _box(centre: jax.Array, size: jax.Array) -> jax.Array:
-    return jnp.concatenate([centre - size / 2, size])
 
 
 # --- recording -----------------------------------------------------------------------------------------------------
@@ -184,14 +162,15 @@ def _recording_tracker(parts: Parts) -> Tracker:
         return _RecordingState(state, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
 
     def step(params: _Annotated, state: _RecordingState, frame: Frame) -> tuple[_RecordingState, Prediction]:
-        found, scale, after, prediction = _advance(parts, params.variable, state.tracker, frame)
+        weights, constants = params.variable
+        found, scale, after, prediction = siamese.advance(parts, weights, constants, state.tracker, frame)
         index = state.frame + 1
         truth = params.boxes[index]
         lost = params.valid[index] & (boxes.iou(prediction.box, truth) == 0)
         centre = jnp.where(lost, truth[:2] + truth[2:] / 2, after.centre)
-        size = jnp.where(lost, jnp.maximum(truth[2:], siamese.MIN_SIDE_PX), after.size)
+        size = jnp.where(lost, jnp.maximum(truth[2:], MIN_SIDE_PX), after.size)
         seen = {
-            **_kept(found, _windows(parts, found), state.tracker.size * scale),
+            **_kept(found, siamese.windows(parts, found), state.tracker.size * scale),
             "centre": state.tracker.centre,
             "size": state.tracker.size,
             "image_size": frame.size,
@@ -213,9 +192,9 @@ def _kept(found: Candidates, windows: jax.Array, size_px: jax.Array) -> dict[str
     """
     taken = jnp.full(len(found.scores), len(found.scores) <= KEPT)
     if len(found.scores) > KEPT:
-        changes = _changes(found.boxes_cxcywh[:, 2:], size_px)
+        change = changes(found.boxes_cxcywh[:, 2:], size_px)
         for i, (penalty, weight) in enumerate(_RULES):
-            ranks = jnp.exp(-changes * penalty) * found.scores * (1 - weight) + windows * weight
+            ranks = jnp.exp(-change * penalty) * found.scores * (1 - weight) + windows * weight
             quota = KEPT * (i + 1) // len(_RULES) - KEPT * i // len(_RULES)
             taken = taken.at[jax.lax.top_k(jnp.where(taken, -1.0, ranks), quota)[1]].set(True)
     index = jnp.flatnonzero(taken, size=min(KEPT, len(found.scores)))  # in order: the first of equals wins
@@ -224,13 +203,6 @@ def _kept(found: Candidates, windows: jax.Array, size_px: jax.Array) -> dict[str
         "boxes_cxcywh": found.boxes_cxcywh[index],
         "index": index.astype(jnp.uint16),
     }
-
-
-def _changes(sides: jax.Array, last: jax.Array) -> jax.Array:
-    """How much candidates' sides `[N, 2]` differ from the last size `[2]`: what `siamese.decide` penalises, `[N]`."""
-    size = siamese.context_side(sides, 0.5) / siamese.context_side(last, 0.5)
-    shape = (last[0] / last[1]) / (sides[:, 0] / sides[:, 1])
-    return jnp.maximum(size, 1 / size) * jnp.maximum(shape, 1 / shape) - 1
 
 
 def record(
@@ -270,7 +242,7 @@ def record(
 def _rows(parts: Parts, seen: dict[str, np.ndarray], sequence: VideoSequence) -> dict[str, np.ndarray]:
     """What was recorded of the frames after a sequence's first; its weights sum to 1 (or are all 0)."""
     truth = sequence.boxes[1:].astype(np.float32)
-    side = siamese.context_side(jnp.asarray(seen["size"]), parts.config.context)  # [F]
+    side = context_side(jnp.asarray(seen["size"]), parts.config.context)  # [F]
     reach_px = np.asarray(side)[:, None] * parts.architecture.search_px / parts.architecture.template_px / 2
     inside = np.all(np.abs(truth[:, :2] + truth[:, 2:] / 2 - seen["centre"]) <= reach_px, axis=1)
     counted = inside & sequence.valid[1:]
@@ -315,7 +287,7 @@ def _replay(parts: Parts, recording: Recording, constants: Constants) -> jax.Arr
         centre = jnp.where(row.sync, row.centre, centre)
         size = jnp.where(row.sync, row.size, size)
         centre, size = _decide(parts, row, constants, centre, size)
-        score += row.weight * boxes.iou(_box(centre, size), row.truth)
+        score += row.weight * boxes.iou(box_of(centre, size), row.truth)
         return (centre, size, score), None
 
     start = (recording.centre[0], recording.size[0], jnp.zeros(()))
@@ -327,11 +299,11 @@ def _decide(
 ) -> tuple[jax.Array, jax.Array]:
     """Centre and size after a frame; as before where nothing recorded lies in the crop."""
     config, architecture, _ = parts
-    scale = architecture.template_px / siamese.context_side(size, config.context)
+    scale = architecture.template_px / context_side(size, config.context)
     found, windows = _seen_from(parts, row, centre, scale)
-    decision = siamese.decide(found, constants, windows, centre, size, scale)
+    decision = decide(found, constants, windows, centre, size, scale)
     frame = Frame(jnp.zeros((1, 1, 3), jnp.uint8), row.image_size, jnp.zeros((), bool))
-    new_centre, new_size = siamese.clipped(decision.centre, decision.size, frame)
+    new_centre, new_size = clipped(decision.centre, decision.size, frame)
     seen = jnp.any(windows >= 0)
     return jnp.where(seen, new_centre, centre), jnp.where(seen, new_size, size)
 
@@ -339,7 +311,7 @@ def _decide(
 def _seen_from(parts: Parts, row: Recording, centre: jax.Array, scale: jax.Array) -> tuple[Candidates, jax.Array]:
     """A frame's candidates in pixels of a crop around `centre` at `scale`, and their windows; -1 outside the crop."""
     config, architecture, _ = parts
-    recorded_scale = architecture.template_px / siamese.context_side(row.size, config.context)
+    recorded_scale = architecture.template_px / context_side(row.size, config.context)
     zoom, offset = scale / recorded_scale, (row.centre - centre) * scale
     stride, side = architecture.stride_px, architecture.score_cells
     points = jnp.asarray(grid(side, stride))[row.index.astype(jnp.int32) % (side * side)]  # [K, 2]

@@ -49,8 +49,7 @@ def summary_table(comparison: Comparison) -> Table:
         count = f"{len(covered)}" if len(covered) == len(names) else f"{len(covered)}/{len(names)}"
         fps = tracker.median_fps(names)
         ids = "\n".join(tracker.run_ids)
-        label = f"{tracker.name}\n(tuned on {tracker.tuned_on})" if tracker.tuned_on else tracker.name
-        table.add_row(Text(label), *cells, "-" if math.isnan(fps) else f"{fps:.1f}", count, Text(ids))
+        table.add_row(_label(tracker), *cells, "-" if math.isnan(fps) else f"{fps:.1f}", count, Text(ids))
     return table
 
 
@@ -114,6 +113,7 @@ def sequence_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "protocol": comparison.protocol,
             "sequence": name,
             "tracker": tracker.name,
+            "tuned_on": tracker.tuned_on,
             "run": run_id,
             "frames": scores[name].frames,
             **{key: metric.of(scores[name]) for key, metric in metrics.METRICS.items()},
@@ -181,6 +181,7 @@ def _headline_record(comparison: Comparison, tracker: TrackerResult) -> dict[str
         "title": comparison.title,
         "protocol": comparison.protocol,
         "tracker": tracker.name,
+        "tuned_on": tracker.tuned_on,
         "runs": len(tracker.scores),
         "sequences": len(tracker.covered(names)),
         "sequences_in_list": len(names),
@@ -229,8 +230,13 @@ def _tracker_columns(comparison: Comparison, first: str, metric: str) -> Table:
     table = Table(title=Text(title), **_LOOK)
     table.add_column(first)
     for tracker in comparison.trackers:
-        table.add_column(Text(tracker.name), justify="right")
+        table.add_column(_label(tracker), justify="right")
     return table
+
+
+def _label(tracker: TrackerResult) -> Text:
+    # The remark stands on a line of its own, so that columns stay narrow.
+    return Text(tracker.label.replace(" (tuned on ", "\n(tuned on "))
 
 
 def _add_row(table: Table, name: str, values: Sequence[Spread], comparable: Sequence[bool] | None = None) -> None:

@@ -101,6 +101,11 @@ class Tuning:
         return self.trials[0]
 
     @property
+    def improved(self) -> bool:
+        """Whether a triple had a higher AUC than the current constants."""
+        return self.chosen != 0
+
+    @property
     def run(self) -> list[Trial]:
         """The trials that were run, the highest AUC first."""
         return sorted((trial for trial in self.trials if trial.auc is not None), key=lambda trial: -(trial.auc or 0))
@@ -278,7 +283,8 @@ def write(
     Raises:
       UserError: the files cannot be written.
     """
-    text = config_text(tuning, config, benchmark=benchmark, title=title, command=command, record=f"{out.stem}.json")
+    beside = out.with_suffix(".json")
+    text = config_text(tuning, config, benchmark=benchmark, title=title, command=command, record=beside.name)
     record = {
         "command": command,
         "benchmark": benchmark,
@@ -293,7 +299,6 @@ def write(
         "correlation": tuning.correlation if math.isfinite(tuning.correlation) else None,
     }
     content = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    beside = out.with_suffix(".json")
     try:
         # Both are complete on the disk before the first takes its place.
         with replacing(out) as file, replacing(beside) as second:
@@ -315,21 +320,31 @@ def config_text(tuning: Tuning, config: Config, *, benchmark: str, title: str, c
     """The config file's text; `record` is the name of the file with all trials, the rest is as in `write`."""
     name, won = trackers.name_of(config), winning_config(tuning, config, benchmark)
     default = trackers.default_config(name)
-    changes = {f.name: getattr(won, f.name) for f in dataclasses.fields(won)}
-    changes = {key: value for key, value in changes.items() if value != getattr(default, key)}
-    lines = "".join(f"        {key}={_source(value)},\n" for key, value in changes.items())
-    first = f"{name} with constants tuned on {benchmark}: AUC {tuning.winner.auc:.3f} there."
-    about = (
-        f"Found among {len(tuning.trials) - 1} triples on {title}: {len(tuning.run)} were run, and this one had the "
-        f"highest AUC, {tuning.winner.auc:.4f}; it was {tuning.current.auc:.4f} with the constants that the search "
-        f"began with. Chosen on the same sequences, it is optimistic. Rank correlation of the replay's overlap and "
-        f"AUC: {tuning.correlation:.2f}. All trials are in {record}. {warning(benchmark)}"
-    )
-    body = textwrap.fill(about.strip(), _LINE, break_long_words=False, break_on_hyphens=False)
+    fields = ((f.name, getattr(won, f.name), getattr(default, f.name)) for f in dataclasses.fields(won))
+    lines = "".join(f"        {key}={_source(value)},\n" for key, value, other in fields if value != other)
+    first, about = _told(tuning, name, benchmark, title)
+    about = f"{about} All trials are in {record}. {warning(benchmark)}".strip()
+    body = textwrap.fill(about, _LINE, break_long_words=False, break_on_hyphens=False)
     docstring = "\n\n".join([first, command, body]).replace("\\", "\\\\").replace('"', '\\"')
     return (
         f'"""{docstring}\n"""\n\n'
         "import dataclasses\n\nfrom jaxtrack.trackers import siamese\n\n\n"
         'def config() -> siamese.Config:\n    """The configuration with the constants that were found."""\n'
         f"    return dataclasses.replace(\n        siamese.CONFIGS[{json.dumps(name)}],\n{lines}    )\n"
+    )
+
+
+def _told(tuning: Tuning, name: str, benchmark: str, title: str) -> tuple[str, str]:
+    """What came of the search, in a line and in full."""
+    best, before = f"{tuning.winner.auc:.4f}", f"{tuning.current.auc:.4f}"
+    if tuning.improved:
+        first = f"{name} with constants tuned on {benchmark}: AUC {tuning.winner.auc:.3f} there."
+        outcome = f"this one had the highest AUC, {best} after {before}; chosen on the same videos, it is optimistic"
+    else:
+        first = f"{name} with its constants as they were: a search on {benchmark} found nothing better."
+        outcome = f"none had a higher AUC than the {before} of the constants before"
+    return first, (
+        f"Of {len(tuning.trials) - 1} triples of constants that were replayed on {title}, the best were run beside the "
+        f"constants before, {len(tuning.run)} in all: {outcome}. Rank correlation of the replay's overlap and AUC: "
+        f"{tuning.correlation:.2f}."
     )

@@ -13,10 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrack.models import winograd
-
-# Of all normalisation layers; PyTorch's momentum 0.1 is 0.9 here.
-EPSILON = 1e-5
-MOMENTUM = 0.9
+from jaxtrack.models.normalisation import EPSILON, BatchNorm
 
 # PyTorch's default: uniform in +-1/sqrt(fan in).
 TORCH_DEFAULT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -193,11 +190,7 @@ class ConvNorm(nn.Module):
             self.kernel_init,
             name="conv",
         )(x)
-        if folded:
-            return x
-        # The fast variance, E[x^2] - E[x]^2, loses digits where a channel's mean is far from 0.
-        norm = nn.BatchNorm(not train, momentum=MOMENTUM, epsilon=EPSILON, use_fast_variance=False, name="norm")
-        return norm(x)
+        return x if folded else BatchNorm(name="norm")(x, train=train)
 
 
 def fold_batch_norm(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from jaxtrack.models.nano_heads import NanoHeadV1, NanoHeadV2, NanoHeadV3
 from jaxtrack.models.necks import AdjustLayers
 from jaxtrack.models.resnet import ResNet
 from jaxtrack.models.siamese_heads import BANHead, PWHead, RPNHead
+from jaxtrack.models.small_resnet import SmallResNet
 
 
 class SiameseNetwork(nn.Module):
@@ -97,7 +98,8 @@ class Architecture:
 _LONG_TERM_WIDTHS = (128, 256, 512)  # Neck and head are as wide as their level.
 _NANO: dict[str, Any] = {"neck": None, "kind": "points", "stride_px": 16}
 
-ARCHITECTURES: dict[str, Architecture] = {
+# Those that others have published weights of, in PyTorch.
+PUBLISHED: dict[str, Architecture] = {
     "siamrpn_r50": Architecture(ResNet(), AdjustLayers(), RPNHead(), "anchors"),
     "siamrpn_r50_unweighted": Architecture(ResNet(), AdjustLayers(), RPNHead(weighted=False), "anchors"),
     "siamrpn_r50_lt": Architecture(
@@ -117,6 +119,16 @@ ARCHITECTURES: dict[str, Architecture] = {
     "nanotrack_v2": Architecture(MobileNetV3(), head=NanoHeadV2(), score_cells=16, **_NANO),
     "nanotrack_v3": Architecture(MobileNetV3(blocks=9), head=NanoHeadV3(), score_cells=15, **_NANO),
 }
+# Those that jaxtrack trains by itself: small enough for a few CPU cores.
+SMALL: dict[str, Architecture] = {
+    "siamban_nano": Architecture(
+        SmallResNet(), AdjustLayers(64), BANHead(levels=1, features=64, weighted=False), "points"
+    ),
+    "siamban_pico": Architecture(
+        SmallResNet((12, 16, 32), ((), (), (1, 2))), AdjustLayers(32), BANHead(1, 32, weighted=False), "points"
+    ),
+}
+ARCHITECTURES = {**PUBLISHED, **SMALL}
 
 BACKBONES: dict[str, str] = {"resnet50": "siamrpn_r50"}
 """Backbones that are kept without neck and head, to start training from, and an architecture that has each."""

@@ -30,11 +30,10 @@ from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models import siamese as models
+from jaxtrack.models.decision import Constants, Decision, box_of, clipped, context_side, decide
 from jaxtrack.models.grids import Candidates, candidate_windows, candidates
 from jaxtrack.tracker import Prediction, Tracker
 from jaxtrack.weights import store
-
-MIN_SIDE_PX = 10.0  # No box gets smaller.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,23 +87,22 @@ class Config:
             raise UserError(f"window_influence must be at most 1, not {self.window_influence:g}")
 
 
-def _read_settings() -> dict[str, Config]:
-    """The table of published settings beside this module, by tracker name."""
-    text = importlib.resources.files("jaxtrack.trackers").joinpath("siamese.csv").read_text()
-    return {
-        row["name"]: Config(
-            architecture=row["architecture"],
-            weights=row["weights"],
-            penalty=float(row["penalty"]),
-            window_influence=float(row["window_influence"]),
-            smoothing=float(row["smoothing"]),
-            tuned_on=row["tuned_on"],
-        )
-        for row in csv.DictReader(text.splitlines())
-    }
+def _setting(row: dict[str, str]) -> Config:
+    """A row of the table of published settings; `low` and `high` are those of a long-term tracker, else empty."""
+    return Config(
+        architecture=row["architecture"],
+        weights=row["weights"],
+        penalty=float(row["penalty"]),
+        window_influence=float(row["window_influence"]),
+        smoothing=float(row["smoothing"]),
+        long_term=bool(row["low"]),
+        lost=Lost(low=float(row["low"]), high=float(row["high"])) if row["low"] else Lost(),
+        tuned_on=row["tuned_on"],
+    )
 
 
-CONFIGS = _read_settings()
+_TABLE = importlib.resources.files("jaxtrack.trackers").joinpath("siamese.csv").read_text()
+CONFIGS = {row["name"]: _setting(row) for row in csv.DictReader(_TABLE.splitlines())}
 
 
 class Network(NamedTuple):
@@ -146,29 +144,7 @@ class State:
     lost: jax.Array
 
 
-class Constants(NamedTuple):
-    """The three constants that are tuned, as arrays: `penalty`, `window_influence`, `smoothing`, `float32 []` each."""
-
-    penalty: jax.Array
-    window_influence: jax.Array
-    smoothing: jax.Array
-
-
-class Decision(NamedTuple):
-    """The chosen candidate: unclipped centre `[2]` and size `[2]` in image pixels, its score `[]`."""
-
-    centre: jax.Array
-    size: jax.Array
-    score: jax.Array
-
-
-# --- geometry ------------------------------------------------------------------------------------------------------
-
-
-def context_side(size: jax.Array, context: float) -> jax.Array:
-    """Side of the square around a target of a size that the template shows, before rounding; `[..., 2]` to `[...]`."""
-    margin = context * jnp.sum(size, axis=-1, keepdims=True)
-    return jnp.sqrt(jnp.prod(size + margin, axis=-1))
+# --- crops ---------------------------------------------------------------------------------------------------------
 
 
 def crop_square(frame: Frame, centre: jax.Array, side: jax.Array, out: int, fill: jax.Array) -> jax.Array:
@@ -199,57 +175,13 @@ def mean_colour(frame: Frame) -> jax.Array:
     return (quotients // height + rest // (height * width)).astype(jnp.float32)
 
 
-# --- decision ------------------------------------------------------------------------------------------------------
-
-
-def _change(ratio: jax.Array) -> jax.Array:
-    return jnp.maximum(ratio, 1 / ratio)
-
-
-def decide(
-    found: Candidates,
-    constants: Constants,
-    windows: jax.Array,
-    centre: jax.Array,
-    size: jax.Array,
-    scale: jax.Array,
-) -> Decision:
-    """Chooses a candidate and smooths the size (specification of the references' trackers, not in a paper).
-
-    Args:
-      found: the network's candidates.
-      constants: the three constants.
-      windows: `float32 [N]`, the window.
-      centre: `float32 [2]`, the last centre, pixels.
-      size: `float32 [2]`, the last size, pixels.
-      scale: `float32 []`, crop pixels per image pixel.
-    """
-    sides = found.boxes_cxcywh[:, 2:]
-    last = size * scale
-    size_change = _change(context_side(sides, 0.5) / context_side(last, 0.5))
-    shape_change = _change((last[0] / last[1]) / (sides[:, 0] / sides[:, 1]))
-    penalty = jnp.exp(-(shape_change * size_change - 1) * constants.penalty)
-    weight = constants.window_influence
-    best = jnp.argmax(penalty * found.scores * (1 - weight) + windows * weight)
-    box = found.boxes_cxcywh[best] / scale
-    rate = penalty[best] * found.scores[best] * constants.smoothing
-    return Decision(centre + box[:2], size * (1 - rate) + box[2:] * rate, found.scores[best])
-
-
-def clipped(centre: jax.Array, size: jax.Array, frame: Frame) -> tuple[jax.Array, jax.Array]:
-    """Centre and size within the image, no side below 10 pixels."""
-    extent = frame.size[::-1].astype(jnp.float32)
-    return jnp.clip(centre, 0.0, extent), jnp.clip(size, MIN_SIDE_PX, extent)
-
-
 # --- the pair of functions -----------------------------------------------------------------------------------------
 
 
 @functools.lru_cache
 def tracker(config: Config = CONFIGS["siamrpn"]) -> Tracker:
     """The tracker of a configuration; the same object for the same configuration."""
-    architecture = _architecture(config)
-    return make_tracker(config, architecture, network_of(architecture))
+    return make_tracker(*parts_of(config))
 
 
 def init_params(config: Config, key: jax.Array | None = None) -> dict:
@@ -258,7 +190,11 @@ def init_params(config: Config, key: jax.Array | None = None) -> dict:
     path = weights_file(config)
     variables, meta = store.load(path)
     if meta.architecture != config.architecture:
-        raise UserError(f"{path} holds weights of {meta.architecture}, not of {config.architecture}")
+        other = ", or its network by the option architecture" if meta.architecture in models.ARCHITECTURES else ""
+        raise UserError(
+            f"{path} holds weights of {meta.architecture}, not of {config.architecture}: give another file by the "
+            f"option weights{other}"
+        )
     return models.for_inference(_architecture(config), variables)
 
 
@@ -269,8 +205,9 @@ def weights_sha256(config: Config) -> str:
 
 def describe(config: Config) -> str:
     """One line on a configuration."""
-    label = f"tuned on {config.tuned_on}" if config.tuned_on else "the reference's default constants"
-    return f"{config.architecture} with weights {config.weights}, {label}"
+    weights = "" if config.weights in ("", config.architecture) else f" with weights {config.weights}"
+    constants = f"tuned on {config.tuned_on}" if config.tuned_on else "default constants"
+    return f"{config.architecture}{weights}, {constants}"
 
 
 def weights_file(config: Config) -> Path:
@@ -281,6 +218,12 @@ def weights_file(config: Config) -> Path:
 def _architecture(config: Config) -> models.Architecture:
     name = match_name(config.architecture, sorted(models.ARCHITECTURES), what="architecture")
     return models.ARCHITECTURES[name]
+
+
+def parts_of(config: Config) -> Parts:
+    """What the tracker of a configuration is made of."""
+    architecture = _architecture(config)
+    return Parts(config, architecture, network_of(architecture))
 
 
 def network_of(architecture: models.Architecture) -> Network:
@@ -318,26 +261,42 @@ def look(parts: Parts, params: Any, state: State, frame: Frame, search_px: int) 
     return candidates(architecture.kind, architecture.stride_px, cls[0], loc[0]), architecture.template_px / side
 
 
-def _step(parts: Parts, params: Any, state: State, frame: Frame) -> tuple[State, Prediction]:
-    """One frame."""
-    config = parts.config
-    near = functools.partial(_find, parts, params, state, frame, parts.architecture.search_px, config.window_influence)
-    if config.long_term:
-        far = functools.partial(_find, parts, params, state, frame, config.lost.search_px, config.lost.window_influence)
-        return _long_term(config.lost, state, _either(state.lost, near, far), frame)
-    decision = near()
+def advance(
+    parts: Parts, params: Any, constants: Constants, state: State, frame: Frame
+) -> tuple[Candidates, jax.Array, State, Prediction]:
+    """One frame of a short-term tracker, and before its results what `look` has found."""
+    found, scale, decision = _find(parts, params, constants, state, frame, parts.architecture.search_px)
     centre, size = clipped(decision.centre, decision.size, frame)
     state = dataclasses.replace(state, centre=centre, size=size)
-    return state, Prediction(_box(centre, size), decision.score, {})
+    return found, scale, state, Prediction(box_of(centre, size), decision.score, {})
 
 
-def _find(parts: Parts, params: Any, state: State, frame: Frame, search_px: int, window_influence: float) -> Decision:
-    """The decision on a search region of a size."""
+def _step(parts: Parts, params: Any, state: State, frame: Frame) -> tuple[State, Prediction]:
+    """One frame."""
+    config, lost = parts.config, parts.config.lost
+    near = Constants(*(jnp.asarray(getattr(config, name), jnp.float32) for name in Constants._fields))
+    if not config.long_term:
+        return advance(parts, params, near, state, frame)[2:]
+    far = near._replace(window_influence=jnp.asarray(lost.window_influence, jnp.float32))
+    decision = _either(
+        state.lost,
+        lambda: _find(parts, params, near, state, frame, parts.architecture.search_px)[2],
+        lambda: _find(parts, params, far, state, frame, lost.search_px)[2],
+    )
+    return _long_term(lost, state, decision, frame)
+
+
+def _find(
+    parts: Parts, params: Any, constants: Constants, state: State, frame: Frame, search_px: int
+) -> tuple[Candidates, jax.Array, Decision]:
+    """What `look` finds in a search region of a size, and the decision on it."""
     found, scale = look(parts, params, state, frame, search_px)
-    numbers = (parts.config.penalty, window_influence, parts.config.smoothing)
-    constants = Constants(*(jnp.asarray(number, jnp.float32) for number in numbers))
-    windows = jnp.asarray(candidate_windows(parts.architecture.kind, len(found.scores)))
-    return decide(found, constants, windows, state.centre, state.size, scale)
+    return found, scale, decide(found, constants, windows(parts, found), state.centre, state.size, scale)
+
+
+def windows(parts: Parts, found: Candidates) -> jax.Array:
+    """The window's value for each candidate, `float32 [N]`."""
+    return jnp.asarray(candidate_windows(parts.architecture.kind, len(found.scores)))
 
 
 def _either(lost: jax.Array, near: Callable[[], Decision], far: Callable[[], Decision]) -> Decision:
@@ -355,10 +314,6 @@ def _long_term(limits: Lost, state: State, decision: Decision, frame: Frame) -> 
     centre = jnp.where(seen, decision.centre, state.centre)
     size = jnp.where(seen, decision.size, state.size)
     lost = jnp.where(state.lost, decision.score <= limits.high, decision.score < limits.low)
-    shown = _box(*clipped(centre, size, frame))
+    shown = box_of(*clipped(centre, size, frame))
     state = dataclasses.replace(state, centre=centre, size=size, lost=lost)
     return state, Prediction(shown, decision.score, {"lost": lost})
-
-
-def _box(centre: jax.Array, size: jax.Array) -> jax.Array:
-    return jnp.concatenate([centre - size / 2, size])

@@ -3,8 +3,8 @@
 The table is `known.csv`; nothing is downloaded. Columns:
 
 * `name`: what its authors call the file, without ending.
-* `import_as`: the name under which jaxtrack's trackers look for it; empty for weights that are no tracker's.
-* `architecture`: a name of `jaxtrack.models.siamese.ARCHITECTURES`; empty for weights that are no tracker's.
+* `import_as`: the name under which jaxtrack's trackers look for it.
+* `architecture`: a name of `jaxtrack.models.siamese.ARCHITECTURES`, or of `BACKBONES` there for what is no tracker's.
 * `published_by`: the project's page or package, and where to look there.
 * `licence`: of the weights as the authors state it, or of the repository they lie in; empty where nothing is stated.
 * `sha256`: the first 16 hexadecimal digits, empty where nobody has told them.

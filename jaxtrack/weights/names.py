@@ -10,7 +10,7 @@ becomes `[in, out]`, all else is unchanged.
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from jaxtrack.models.mobilenet_v3 import MobileNetV3
 from jaxtrack.models.nano_heads import NanoHeadV1, NanoHeadV2, NanoHeadV3
 from jaxtrack.models.necks import AdjustLayers
 from jaxtrack.models.resnet import ResNet
-from jaxtrack.models.siamese import ARCHITECTURES, Architecture
+from jaxtrack.models.siamese import PUBLISHED, Architecture
 from jaxtrack.models.siamese_heads import BANHead, PWHead, RPNHead
 
 # Of converted files in a cache: one more whenever a table, a layout or a module's name changes.
@@ -157,7 +157,7 @@ _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var":
 _TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
 _FROM_TORCH = {2: (1, 0), 4: (2, 3, 1, 0)}
 
-# Names that a file of the architecture has; the first row whose names are all there wins.
+# Names that a file of the architecture has; the first row that fits wins.
 _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nanotrack_v1", ("ban_head.corr_pw.CA_layer.fc1.weight",)),
     ("nanotrack_v2", ("ban_head.cls_pw_tower.0.weight",)),
@@ -166,12 +166,15 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("siamban_r50", ("head.loc_scale", "head.box4.cls.conv_kernel.0.weight")),
     ("siamrpn_mobilenetv2", ("backbone.layer7.0.conv.0.weight", "rpn_head.rpn4.cls.conv_kernel.0.weight")),
     ("siamrpn_alex", ("backbone.features.14.weight", "rpn_head.cls.conv_kernel.0.weight")),
+    ("siamrpn_r50_lt", ("rpn_head.cls_weight", "backbone.layer4.0.downsample.0.weight")),
+    ("siamrpn_r50_lt_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
     ("siamrpn_r50", ("rpn_head.cls_weight", "backbone.layer4.0.downsample.0.weight")),
-    (
-        "siamrpn_r50_unweighted",
-        ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight"),
-    ),
+    ("siamrpn_r50_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
+    ("resnet50", ("conv1.weight", "layer1.0.downsample.0.weight", "layer4.2.conv3.weight")),
 )
+# Networks that differ in their widths only are told apart by the shape of a tensor.
+_LONG_TERM = {"neck.downsample2.downsample.0.weight": (128, 512, 1, 1)}
+_SHAPES = {"siamrpn_r50_lt": _LONG_TERM, "siamrpn_r50_lt_unweighted": _LONG_TERM}
 
 _SHOWN = 10
 
@@ -181,19 +184,25 @@ def torch_names(architecture: str | Architecture) -> dict[str, tuple[int, ...]]:
     return {key: _permuted(leaf.shape) for key, _, leaf in _leaves(_architecture(architecture))}
 
 
-def detect(keys: Iterable[str]) -> str | None:
-    """The architecture whose names these look like, None if no one's."""
-    present = {_strip(key) for key in keys}
-    return next((name for name, needed in _SIGNATURES if present.issuperset(needed)), None)
+def detect(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """The architecture, or torchvision's backbone, that these names and shapes of tensors look like; None if no one."""
+    present = {_strip(key): shape for key, shape in shapes.items()}
+    for name, needed in _SIGNATURES:
+        if present.keys() >= set(needed) and present.items() >= _SHAPES.get(name, {}).items():
+            return name
+    return None
 
 
-def to_flax(state: Mapping[str, np.ndarray], architecture: str | Architecture) -> dict[str, Any]:
+def to_flax(
+    state: Mapping[str, np.ndarray], architecture: str | Architecture, *, only: str | None = None
+) -> dict[str, Any]:
     """The variables of a network from PyTorch's.
 
     Args:
       state: arrays by PyTorch's names; counters of batches and a leading "module." are ignored, as is NanoTrack's
         neck, which its network never uses.
-      architecture: a name among `ARCHITECTURES`, or one that is not in the table.
+      architecture: a name among `PUBLISHED`, or one that is not in the table.
+      only: the part of the network (`backbone`, `neck` or `head`) that the state holds; by default all of it.
 
     Returns:
       `{"params", "batch_stats"}`, float32.
@@ -203,9 +212,12 @@ def to_flax(state: Mapping[str, np.ndarray], architecture: str | Architecture) -
     """
     network = _architecture(architecture)
     state = _relevant(state, network)
-    _check(state, torch_names(network), architecture if isinstance(architecture, str) else "the architecture")
+    leaves = [(key, path, leaf) for key, path, leaf in _leaves(network) if only in (None, path[1])]
+    expected = {key: _permuted(leaf.shape) for key, _, leaf in leaves}
+    whole = architecture if isinstance(architecture, str) else "the architecture"
+    _check(state, expected, whole if only is None else f"the {only} of {whole}")
     variables: dict[str, Any] = {}
-    for key, path, leaf in _leaves(network):
+    for key, path, leaf in leaves:
         *parents, name = path
         node = variables
         for parent in parents:
@@ -220,9 +232,9 @@ def to_flax(state: Mapping[str, np.ndarray], architecture: str | Architecture) -
 def _architecture(architecture: str | Architecture) -> Architecture:
     if isinstance(architecture, Architecture):
         return architecture
-    if architecture not in ARCHITECTURES:
-        raise UserError(f"no architecture is named {architecture!r}; there are {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[architecture]
+    if architecture not in PUBLISHED:
+        raise UserError(f"no architecture is named {architecture!r}; there are {', '.join(PUBLISHED)}")
+    return PUBLISHED[architecture]
 
 
 def _leaves(architecture: Architecture) -> Iterator[tuple[str, tuple[str, ...], Any]]:

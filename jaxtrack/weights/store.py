@@ -28,7 +28,7 @@ from flax import traverse_util
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.files import replacing
 from jaxtrack.models import siamese
-from jaxtrack.weights import names
+from jaxtrack.weights import known, names
 
 SUFFIX = ".safetensors"
 _PYTORCH = (".pth", ".pt", ".tar", ".model")
@@ -43,7 +43,8 @@ class Meta:
     """What is known of imported weights. The fields after `note` are found out by `save`.
 
     Attributes:
-      architecture: a name of `jaxtrack.models.siamese.ARCHITECTURES`.
+      architecture: a name of `jaxtrack.models.siamese.ARCHITECTURES`, or of `BACKBONES` there: such a file holds the
+        part `backbone` of a network's variables and nothing else.
       source: name of the file that was imported.
       source_sha256: its sha256, hexadecimal.
       note: a remark for readers.
@@ -139,10 +140,18 @@ def locate(weights: str) -> Path:
     path = Path(weights) if weights.endswith(SUFFIX) else folder / f"{weights}{SUFFIX}"
     if not path.is_file():
         raise MissingWeightsError(
-            f"there are no weights {path}: get the published file that `jaxtrack weights list` names, then "
+            f"there are no weights {path}: {_where_from(path.stem)}, then "
             f"`jaxtrack weights import FILE --name {path.stem} --out {path.parent}`"
         )
     return path
+
+
+def _where_from(name: str) -> str:
+    """What to fetch for the weights that trackers know by a name."""
+    published = next((row for row in known.table() if row.import_as == name), None)
+    if published is None:
+        return "fetch one of the published files that `jaxtrack weights list` names"
+    return f"fetch the published file {published.name} from {published.published_by}"
 
 
 def read_meta(path: Path) -> Meta:
@@ -218,7 +227,7 @@ def _version() -> str:
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], architecture: str, where: str) -> None:
     """`UserError` unless names, shapes and dtypes are those of the architecture; it is only traced."""
-    if architecture not in siamese.ARCHITECTURES:
+    if architecture not in (*siamese.ARCHITECTURES, *siamese.BACKBONES):
         raise UserError(f"{where} is of the architecture {architecture!r}, which this jaxtrack does not have")
     expected = _expected(architecture)
     for what, differing in (("lacks", expected.keys() - arrays.keys()), ("has besides", arrays.keys() - expected)):
@@ -235,8 +244,10 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], architecture: str, where: st
 
 @functools.cache
 def _expected(architecture: str) -> dict[str, Any]:
-    """Shape and dtype of every array of an architecture by its name; half a second of tracing."""
-    return flatten(siamese.shapes(siamese.ARCHITECTURES[architecture]))
+    """Shape and dtype of every array of an architecture, or of a backbone, by its name; half a second of tracing."""
+    whole = siamese.BACKBONES.get(architecture)
+    arrays = flatten(siamese.shapes(siamese.ARCHITECTURES[whole or architecture]))
+    return {key: leaf for key, leaf in arrays.items() if whole is None or key.split("/")[1] == "backbone"}
 
 
 def _some(keys: set[str]) -> str:

@@ -11,19 +11,30 @@ The two networks differ in three ways, of which the first two can be undone in t
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from jaxtrack.errors import UserError
+from jaxtrack.models.siamese import BACKBONES
 from jaxtrack.weights import names
 
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
-# Any architecture with all four layers of the dilated backbone: its names and shapes are asked for.
-_DILATED = "siamrpn_r50"
+NAME = "resnet50"  # of the backbone, in records and on the command line
+_DILATED = BACKBONES[NAME]  # whose names and shapes are asked for
 _PREFIX = "backbone."
 _SHORTCUTS = tuple(f"backbone.layer{i}.0.downsample.0.weight" for i in (2, 3, 4))
 _NAMES_IN_A_MESSAGE = 3
+
+
+def to_flax(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The part `backbone` of a network's variables, `{"params", "batch_stats"}`, from torchvision's ResNet-50.
+
+    Raises:
+      UserError: as `backbone_state`, or a number is not finite.
+    """
+    return names.to_flax(backbone_state(state), _DILATED, only="backbone")
 
 
 def backbone_state(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

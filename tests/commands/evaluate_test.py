@@ -1,4 +1,5 @@
 import csv
+import functools
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import command_line
 import cv2
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from jaxtrack.data.boxfiles import read_boxes
 from jaxtrack.evaluation import metrics, runner
 
 ROOT = Path(__file__).resolve().parents[2]
+error_of = functools.partial(command_line.error_of, "evaluate")
 
 
 def run(*arguments):
@@ -34,16 +37,6 @@ def box_files(results):
 def without(options, start):
     """The options but those that begin with `start`."""
     return [option for option in options if not option.startswith(start)]
-
-
-def error_of(capsys, *arguments):
-    """The one line on stderr of a command line that is refused."""
-    assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    [line] = captured.err.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def test_an_evaluation_prints_a_table_and_writes_everything(options, data_dir, tmp_path, capsys):
@@ -127,26 +120,33 @@ def test_a_config_file_is_a_tracker_of_its_own_beside_the_default(options, tmp_p
     assert "opencv-mil" in printed
 
 
+def test_published_results_are_rows_beside_the_trackers(options, data_dir, tmp_path, capsys, caplog):
+    folder = tmp_path / "KCF"
+    folder.mkdir()
+    rows = (data_dir / "otb" / "Deer" / "groundtruth_rect.txt").read_text().splitlines()
+    (folder / "deer.txt").write_text("\n".join(rows))
+    (folder / "Basketball.txt").write_text("1,1,9,9")  # of no sequence that is scored
+    assert run(*options, "--sequences=Deer", f"--published={folder}/") == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if "KCF" in line)
+    assert row.split()[1:] == ["0.952", *["1.000"] * 4, "-", "1", "published"]  # 20 of 21 thresholds
+    with (tmp_path / "results" / "reports" / "otb2013" / "summary.csv").open() as file:
+        assert [line["tracker"] for line in csv.DictReader(file)] == ["opencv-mil", "KCF (published)"]
+    assert caplog.text == ""
+
+
+def test_published_results_of_a_rendered_benchmark(options, tmp_path, capsys):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "Procedural_SV.txt").write_text("1,1,9,9")
+    arguments = [*options, "--benchmark=procedural", "--sequences=procedural-sv", f"--published={folder}"]
+    assert run(*arguments) == 0
+    assert "mine" in capsys.readouterr().out
+
+
 def test_the_report_folder_can_be_chosen(options, tmp_path):
     assert run(*options, "--sequences=Deer", f"--report={tmp_path / 'here'}") == 0
     assert (tmp_path / "here" / "success.svg").exists()
     assert not (tmp_path / "results" / "reports").exists()
-
-
-def test_the_list_names_trackers_and_benchmarks(capsys, data_dir):
-    assert run("--list", f"--data-dir={data_dir}") == 0
-    printed = capsys.readouterr().out
-    for text in ("deeptrack", "opencv-mil", "otb100", "2 of 51", "procedural-full"):
-        assert text in printed
-
-
-def test_the_list_of_a_benchmark_names_its_sequences(capsys, data_dir):
-    assert run("--list", "--benchmark", "otb2013", f"--data-dir={data_dir}") == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    deer = next(row for row in rows if row and row[0] == "Deer")
-    basketball = next(row for row in rows if row and row[0] == "Basketball")
-    assert deer[1:5] == ["71", "8", "x", "8"]
-    assert (deer[-1], basketball[-1]) == ("yes", "no")
 
 
 def test_help_shows_the_options_of_the_chosen_trackers_alone(capsys):
@@ -208,6 +208,13 @@ def test_an_unknown_sequence(options, capsys, tmp_path):
 
 def test_a_missing_data_folder(options, capsys, tmp_path):
     assert "does not exist" in error_of(capsys, *options, f"--data-dir={tmp_path / 'nowhere'}")
+    assert not (tmp_path / "results").exists()
+
+
+def test_published_results_that_are_not_there_are_told_before_anything_runs(options, capsys, tmp_path):
+    assert "holds no result file" in error_of(capsys, *options, f"--published={tmp_path / 'KCF'}")
+    same = f"--published={tmp_path / 'a' / 'KCF'},{tmp_path / 'b' / 'KCF'}"
+    assert "two folders have the same name" in error_of(capsys, *options, same)
     assert not (tmp_path / "results").exists()
 
 

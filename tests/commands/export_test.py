@@ -1,29 +1,22 @@
+import functools
 import importlib.util
 import json
 
+import command_line
 import pytest
 from siamese_synthetic import narrow, state
 
 from jaxtrack.__main__ import main
-from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.models.siamese import ARCHITECTURES, BACKBONES
 from jaxtrack.trackers import siamese
 from jaxtrack.weights import names, store
 
 NAME = "narrow_for_export"
+error_of = functools.partial(command_line.error_of, "export")
 
 
 def run(*arguments):
     return main(["export", *map(str, arguments)])
-
-
-def error_of(capsys, *arguments):
-    """The one line on stderr of a command line that is refused."""
-    assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    [line] = captured.err.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 @pytest.fixture
@@ -75,6 +68,15 @@ def test_mistakes_are_one_sentence(weights, tmp_path, capsys):
     content[-1] ^= 1
     weights.write_bytes(content)
     assert "was changed or cut off" in error_of(capsys, weights, *out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_backbone_alone_is_not_exported(weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(BACKBONES, "trunk", NAME)
+    variables, _ = store.load(weights)
+    body = {collection: {"backbone": parts["backbone"]} for collection, parts in variables.items()}
+    path = store.save(tmp_path / "weights", "trunk", body, store.Meta("trunk", "made-up.pth", "ab" * 32))
+    assert "trunk.safetensors is a backbone alone" in error_of(capsys, path, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,8 +1,10 @@
 """`jaxtrack tune`, with a made-up network on tiny videos."""
 
+import functools
 import json
 from types import SimpleNamespace
 
+import command_line
 import pytest
 import siamese_brightness
 
@@ -12,15 +14,7 @@ from jaxtrack.evaluation import tuning
 from jaxtrack.trackers import siamese
 from jaxtrack.weights import store
 
-
-def error_of(capsys, *arguments):
-    """The one line on stderr of a command line that is refused."""
-    assert main(["tune", *map(str, arguments)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    [line] = captured.err.splitlines()
-    assert line.startswith("error: ")
-    return line
+error_of = functools.partial(command_line.error_of, "tune")
 
 
 @pytest.fixture
@@ -38,13 +32,14 @@ def options(data_dir, tmp_path, monkeypatch):
 def test_a_search_ends_in_a_table_and_a_config_file(options, tmp_path, capsys):
     assert main(["tune", *options]) == 0
     captured = capsys.readouterr()
-    assert "siamban: " in captured.out
-    assert "triples run on 1 selected of the 51 sequences of OTB-2013" in " ".join(captured.out.split())
+    printed = " ".join(captured.out.split())
+    assert "siamban on 1 selected of the 51 sequences of OTB-2013: 4 triples that were run" in printed
+    assert "A triple is a choice of penalty, window influence and smoothing." in printed
     assert "current" in captured.out
     assert "best" in captured.out
     assert "Rank correlation of replayed overlap and AUC: " in captured.out
-    assert "otb2013 is a test benchmark" in captured.out
-    assert "otb2013 is a test benchmark" in captured.err  # before the search, too
+    assert captured.err.count("otb2013 is a test benchmark") == 1  # before the search
+    assert "test benchmark" not in captured.out
     config = _tracker_choice.load_config(tmp_path / "mine.py")
     assert config.tuned_on == "otb2013"
     record = json.loads((tmp_path / "mine.json").read_text())
@@ -53,6 +48,35 @@ def test_a_search_ends_in_a_table_and_a_config_file(options, tmp_path, capsys):
     assert record["frames"] == 70
     [entry] = _tracker_choice.choose(str(tmp_path / "mine.py"))
     assert entry.label == "mine"
+
+
+def test_an_outcome_that_is_no_better_is_said(options, monkeypatch, tmp_path, capsys):
+    aucs = iter([0.5, 0.4, 0.5, 0.3])
+    monkeypatch.setattr(tuning, "_auc", lambda *_: next(aucs))
+    assert main(["tune", *options]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "Nothing better was found: no other triple reached more than the AUC of the present constants, 0.5000"
+        in printed
+    )
+    assert "expect less" not in printed
+    config = _tracker_choice.load_config(tmp_path / "mine.py")
+    default = siamese.CONFIGS["siamban"]
+    assert (config.penalty, config.window_influence) == (default.penalty, default.window_influence)
+    assert "found nothing better" in (tmp_path / "mine.py").read_text()
+
+
+def test_an_outcome_that_is_better_says_by_how_much(options, monkeypatch, capsys):
+    aucs = iter([0.5, 0.4, 0.6, 0.3])
+    monkeypatch.setattr(tuning, "_auc", lambda *_: next(aucs))
+    assert main(["tune", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "The AUC rose from 0.5000 to 0.6000." in printed
+    assert "Nothing better" not in printed
+
+
+def test_a_long_term_tracker_is_refused(options, capsys):
+    assert "leave long_term out" in error_of(capsys, *options, "--tracker=siamrpn_lt")
 
 
 def test_a_validation_set_needs_no_warning(options, monkeypatch, capsys, tmp_path):

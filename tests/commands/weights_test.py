@@ -1,9 +1,11 @@
+import functools
 import hashlib
 import io
 import json
 import shutil
 import sys
 
+import command_line
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -12,20 +14,11 @@ from jaxtrack.__main__ import main
 from jaxtrack.weights import known, names, pytorch, store
 
 NANO = "nanotrack_v1"
+error_of = functools.partial(command_line.error_of, "weights")
 
 
 def run(*arguments):
     return main(["weights", *map(str, arguments)])
-
-
-def error_of(capsys, *arguments):
-    """The one line on stderr of a command line that is refused."""
-    assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    [line] = captured.err.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 @pytest.fixture
@@ -171,9 +164,14 @@ def test_a_pytorch_file_is_inspected(published, state, capsys):
     assert ["backbone.features.0.0.weight", "16", "x", "3", "x", "3", "x", "3", "float32", "432"] in rows
     assert ["backbone.features.0.1.num_batches_tracked", "scalar", "int64", "1"] in rows
     numbers = sum(array.size for array in state.values())
-    assert f"195 tensors, {numbers:,} numbers, 287,966 of them parameters (no running statistics)" in lines
-    assert "architecture: nanotrack_v1" in lines
-    assert lines[-1].startswith(f"sha256 {hashlib.sha256(published.read_bytes()).hexdigest()[:16]}…, of no published")
+    # What it is comes first.
+    assert lines[:5] == [
+        "architecture: nanotrack_v1",
+        f"tensors: 195 ({numbers:,} numbers)",
+        "parameters: 287,966 (running statistics not counted)",
+        "source: no published file that jaxtrack knows by its sha256",
+        f"sha256: {hashlib.sha256(published.read_bytes()).hexdigest()}",
+    ]
 
 
 def test_tensors_of_no_network_are_inspected_too(published, state, capsys):
@@ -183,20 +181,43 @@ def test_tensors_of_no_network_are_inspected_too(published, state, capsys):
     assert "architecture: none that jaxtrack has" in capsys.readouterr().out
 
 
-def test_imported_weights_are_inspected(imported, capsys):
+def test_imported_weights_are_inspected(published, imported, state, capsys):
     assert run("inspect", imported) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines[:5] == [
+        "architecture: nanotrack_v1",
+        f"tensors: 194 ({sum(array.size for array in state.values()):,} numbers)",
+        "parameters: 287,966 (running statistics not counted)",
+        f"source: nano.pth, sha256 {hashlib.sha256(published.read_bytes()).hexdigest()}",
+        f"sha256: {hashlib.sha256(imported.read_bytes()).hexdigest()}",
+    ]
     assert ["params/backbone/stem/conv/kernel", "3", "x", "3", "x", "3", "x", "16", "F32", "432"] in map(
         str.split, lines
     )
-    assert lines[-1].startswith("194 tensors, ")
-    assert lines[-1].endswith(" 287,966 of them parameters (no running statistics)")
 
 
 def test_any_safetensors_file_is_inspected(tmp_path, capsys):
     (tmp_path / "x.safetensors").write_bytes(safetensors.numpy.save({"a": np.ones((2, 5), np.float16)}))
     assert run("inspect", tmp_path / "x.safetensors") == 0
-    assert "1 tensors, 10 numbers" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "tensors: 1 (10 numbers)" in printed
+    assert "architecture: unknown" in printed
+    assert "x.safetensors has no x.json beside it" in printed
+
+
+def test_a_changed_import_is_inspected_and_said_to_be_changed(imported, capsys):
+    imported.write_bytes(safetensors.numpy.save({"a": np.ones(3, np.float32)}))
+    assert run("inspect", imported) == 0
+    printed = capsys.readouterr().out
+    assert "changed: the file is not the one that was imported" in printed
+    assert f"sha256: {hashlib.sha256(imported.read_bytes()).hexdigest()}\n" in printed
+
+
+def test_a_record_reaches_the_terminal_as_text(imported, capsys):
+    record = imported.with_suffix(".json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"note": "esc\x1b[2Jape"}))
+    assert run("inspect", imported) == 0
+    assert r"note: 'esc\x1b[2Jape'" in capsys.readouterr().out
 
 
 def test_names_from_a_file_reach_the_terminal_as_text(published, state, capsys):
@@ -271,7 +292,6 @@ def test_the_list_names_every_published_file_and_its_publisher(capsys):
     # A column in which nothing stands is left out.
     assert ["file", "import", "as", "what", "architecture", "sha256"] in lines
     assert ["file", "import", "as", "what", "architecture"] in lines
-    assert ["file", "what"] in lines
     assert "downloads none of them" in printed
 
 

@@ -113,9 +113,7 @@ def test_a_sequence_without_a_valid_annotation_has_no_mean_overlap():
     assert nothing.auc == 0
     some = metrics.score(TRUTH, TRUTH, ALL_VALID)
     assert metrics.average([nothing, some]).mean_overlap == 1.0
-    assert metrics.pool([nothing, some]).mean_overlap == 1.0
     assert np.isnan(metrics.average([nothing]).mean_overlap)
-    assert np.isnan(metrics.pool([nothing]).mean_overlap)
 
 
 def test_a_sequence_of_one_frame_is_perfect():
@@ -126,15 +124,12 @@ def test_an_empty_union_has_no_overlap():
     assert metrics.overlap(np.zeros((1, 4)), np.zeros((1, 4))).tolist() == [0.0]
 
 
-def test_sequences_have_equal_weight_in_the_average_and_frames_in_the_pool():
+def test_sequences_have_equal_weight_in_the_average():
     long, short = score_of_overlaps(1, 0.02, 0.02, 0.02), score_of_overlaps(1)  # centres 49 pixels apart
-    averaged, pooled = metrics.average([long, short]), metrics.pool([long, short])
+    averaged = metrics.average([long, short])
     assert (averaged.success[1], averaged.precision[48]) == pytest.approx(((1 / 4 + 1) / 2,) * 2)
     assert averaged.mean_overlap == pytest.approx((1.06 / 4 + 1) / 2)
     assert (averaged.sequences, averaged.frames) == (2, 5)
-    assert (pooled.success[1], pooled.precision[48]) == pytest.approx((2 / 5,) * 2)
-    assert pooled.mean_overlap == pytest.approx(2.06 / 5)
-    assert (pooled.frames, pooled.valid_frames) == (5, 5)
 
 
 def test_frames_per_second_leaves_out_the_initialisation_and_keeps_slow_frames():
@@ -152,7 +147,6 @@ def test_frames_per_second_leaves_out_the_initialisation_and_keeps_slow_frames()
         (lambda: metrics.score(BOXES, TRUTH, ALL_VALID, invalid_error=0.0), "-1 or infinity"),
         (lambda: metrics.prepare(BOXES, TRUTH[:0]), "at least one annotated frame"),
         (lambda: metrics.average([]), "no sequence"),
-        (lambda: metrics.pool([]), "no run"),
     ],
 )
 def test_wrong_arguments_are_refused_in_words(call, complaint):

@@ -16,9 +16,9 @@ def score(level):
     return metrics.SequenceScore(success, precision, level, frames=10, valid_frames=10)
 
 
-def result(name, *levels, sequences=("A", "B")):
+def result(name, *levels, sequences=("A", "B"), **fields):
     scores = tuple(dict.fromkeys(sequences, score(level)) for level in levels)
-    return comparison.TrackerResult(name, tuple("abcdef"[: len(levels)]), scores)
+    return comparison.TrackerResult(name, tuple("abcdef"[: len(levels)]), scores, **fields)
 
 
 def comparing(*trackers, title="OTB-100"):
@@ -86,6 +86,11 @@ def test_more_than_ten_trackers_have_distinct_lines_and_a_legend_beside_the_plot
 def test_a_tracker_with_fewer_sequences_says_so_and_one_with_none_is_left_out():
     figure = plots.success_plot(comparing(result("some", 0.8, sequences=["A"]), result("none", 0.8, sequences=["Z"])))
     assert legend(figure) == ["some [0.400] on 1/2 sequences"]
+
+
+def test_constants_that_were_chosen_on_test_data_are_labelled_in_the_legend():
+    figure = plots.success_plot(comparing(result("mine", 0.8, tuned_on="OTB100")))
+    assert legend(figure) == ["mine (tuned on OTB100) [0.400]"]
 
 
 def test_a_plot_without_any_curve_is_drawn_all_the_same(tmp_path):

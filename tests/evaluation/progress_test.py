@@ -47,13 +47,16 @@ def test_lines_come_now_and_then_with_speed_and_time_left(log, clock, lines):
 def test_finished_sequences_count_and_speed_is_that_of_the_current_one(log, clock, lines):
     log.begin(300)
     log.sequence("mil, seed 0", "Deer", 100)
-    log.finished()
+    clock.now = 10.0
+    log.frames(25)
     clock.now = 50.0
+    log.frames(100)
+    log.finished()
     log.sequence("mil, seed 0", "Couple", 200)
     clock.now = 60.0
     log.frames(50)
-    # 150 of 300 frames in 60 s.
-    assert lines == ["mil, seed 0: Couple 50/200 frames, 5.0 fps; 150/300 frames in all, ETA 0:01:00"]
+    # 125 frames in the 50 s after the first report; 150 are left.
+    assert lines[-1] == "mil, seed 0: Couple 50/200 frames, 5.0 fps; 150/300 frames in all, ETA 0:01:00"
 
 
 def test_the_speed_does_not_contain_a_slow_start(log, clock, lines):
@@ -67,6 +70,66 @@ def test_the_speed_does_not_contain_a_slow_start(log, clock, lines):
     log.frames(49)
     assert "17/100 frames, 0.2 fps" in lines[0]
     assert "49/100 frames, 2.0 fps" in lines[1]
+
+
+def test_the_time_left_does_not_contain_the_compiling(log, clock, lines):
+    log.begin(300)
+    log.sequence("deeptrack, seed 0", "Deer", 100)
+    clock.now = 100.0  # compiling
+    log.frames(20)
+    assert lines[-1].endswith("20/300 frames in all, ETA -:--:--")
+    clock.now = 120.0
+    log.frames(60)
+    # 40 frames in 20 s; 240 left at 2 a second.
+    assert lines[-1].endswith("ETA 0:02:00")
+    clock.now = 140.0
+    log.frames(100)
+    log.finished()
+    # The same tracker's next sequence is measured from its beginning: it starts anew, but compiles nothing.
+    log.sequence("deeptrack, seed 0", "Couple", 100)
+    clock.now = 160.0
+    log.frames(20)
+    # 100 frames in 60 s; 180 left.
+    assert lines[-1].endswith("ETA 0:01:48")
+
+
+def test_the_next_tracker_compiles_too(log, clock, lines):
+    log.begin(200)
+    for run, compiling in (("a, seed 0", 30.0), ("b, seed 0", 500.0)):
+        log.sequence(run, "Deer", 100)
+        clock.now += compiling
+        log.frames(20)
+        clock.now += 20.0
+        log.frames(60)
+        if run.startswith("a"):
+            clock.now += 20.0
+            log.frames(100)
+            log.finished()
+    # 120 frames were measured, in 60 s; 40 are left.
+    assert lines[-1].endswith("160/200 frames in all, ETA 0:00:20")
+
+
+def test_a_sequence_without_any_report_is_a_start(log, clock, lines):
+    log.begin(120)
+    log.sequence("mil, seed 0", "Deer", 20)
+    clock.now = 100.0
+    log.finished()
+    log.sequence("mil, seed 0", "Couple", 100)
+    clock.now = 125.0
+    log.frames(50)
+    assert lines[-1].endswith("70/120 frames in all, ETA 0:00:25")
+
+
+def test_sequences_of_a_single_report_are_measured_as_a_whole(log, clock, lines):
+    log.begin(60)
+    for i in range(3):
+        log.sequence(f"mil, seed {i}", "Deer", 20)
+        clock.now += 12.0
+        log.frames(20)
+        log.finished()
+    assert lines[0].endswith("ETA -:--:--")
+    # 40 of 60 frames in 24 s.
+    assert lines[1].endswith("40/60 frames in all, ETA 0:00:12")
 
 
 def test_the_last_frame_of_all_always_gets_a_line(log, clock, lines):

@@ -12,6 +12,7 @@ from siamese_brightness import red_parts, red_square
 from jaxtrack import UserError, images, running
 from jaxtrack.data.sequences import Sequence
 from jaxtrack.evaluation import replay
+from jaxtrack.models.decision import decide
 from jaxtrack.models.grids import Candidates, candidate_windows
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.trackers import siamese
@@ -98,7 +99,7 @@ def test_kept_candidates_hold_what_any_constants_choose():
     kept = replay._kept(found, windows, where[1] * where[2])
     assert len(set(np.asarray(kept["index"]).tolist())) == replay.KEPT
     np.testing.assert_array_equal(kept["scores"], found.scores[kept["index"].astype(jnp.int32)])
-    choose = jax.vmap(siamese.decide, in_axes=(None, 0, None, None, None, None))
+    choose = jax.vmap(decide, in_axes=(None, 0, None, None, None, None))
     triples = replay.as_constants(np.random.default_rng(1).uniform((0, 0.05, 0.1), (0.6, 0.65, 0.8), (300, 3)))
     of_all = choose(found, triples, windows, *where)
     few = Candidates(kept["scores"], kept["boxes_cxcywh"])

@@ -59,6 +59,18 @@ def test_constants_that_were_chosen_on_test_data_are_labelled():
     assert [line.strip() for line in text.splitlines() if "tuned" in line] == ["(tuned on OTB100)"]
 
 
+def test_the_label_stands_over_columns_and_in_the_files(tmp_path):
+    compared = comparing(GOOD, result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100"))
+    for table in (tables.sequence_table(compared), tables.attribute_table(compared)):
+        assert "mine\n(tuned on OTB100)" in [str(column.header) for column in table.columns]
+    *files, summary = tables.write_tables(compared, tmp_path)
+    for path in files:
+        rows = read_csv(path)
+        assert {(row["tracker"], row["tuned_on"]) for row in rows} == {("good", ""), ("mine", "OTB100")}
+    good, mine = json.loads(summary.read_text())["trackers"]
+    assert (good["tuned_on"], mine["tuned_on"]) == ("", "OTB100")
+
+
 def test_the_summary_names_list_numbers_speed_and_runs_within_80_columns():
     text = rendered(tables.summary_table(comparing(GOOD, POOR)))
     assert "OPE on 2 of the 9 sequences of Toy" in text

@@ -8,16 +8,16 @@ import siamese_synthetic
 
 from jaxtrack.models import siamese
 from jaxtrack.models.layers import fold_batch_norm
-from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.models.siamese import ARCHITECTURES, PUBLISHED
 from jaxtrack.weights import names
 
 # Parameters by part (siamese.md 1 and 3, nanotrack.md 1): backbone, neck, head, all. None where no source says.
 PARAMETERS = {
     "siamrpn_r50": (45_528_128, 919_040, 7_503_456, 53_950_624),
     "siamrpn_r50_unweighted": (45_528_128, 919_040, 7_503_450, 53_950_618),
-    # Neck: (512 * 128 + 1024 * 256 + 2048 * 512) kernels and 2 (128 + 256 + 512) of normalisation. Head: a branch w wide
-    # has 9 w^2 + 2 w twice, w^2 + 2 w, and w + 1 for each output; the two of a level 38 w^2 + 12 w + 30 (w + 1), which
-    # is 627,998 + 2,501,150 + 9,983,006, and the weights of the levels 6.
+    # Neck: kernels 512 * 128 + 1024 * 256 + 2048 * 512, normalisations 2 (128 + 256 + 512). Head: a branch w wide has
+    # 9 w^2 + 2 w twice, w^2 + 2 w, and w + 1 for each output; both branches of a level have 38 w^2 + 12 w + 30 (w + 1):
+    # 627,998 + 2,501,150 + 9,983,006. The levels' weights are 6.
     "siamrpn_r50_lt": (45_528_128, 1_378_048, 13_112_160, 60_018_336),
     "siamrpn_r50_lt_unweighted": (45_528_128, 1_378_048, 13_112_154, 60_018_330),
     "siamrpn_alex": (3_749_952, 0, None, None),
@@ -34,7 +34,7 @@ def size(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_networks_have_the_published_numbers_of_parameters(name):
     params = siamese.shapes(ARCHITECTURES[name])["params"]
     sizes = [size(params.get(part, {})) for part in ("backbone", "neck", "head")] + [size(params)]
@@ -42,7 +42,7 @@ def test_networks_have_the_published_numbers_of_parameters(name):
         assert expected is None or actual == expected
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_maps_have_the_sizes_that_the_table_says(name):
     architecture = siamese_synthetic.narrow(name)
     sides = (architecture.template_px, architecture.search_px)
@@ -55,6 +55,14 @@ def test_maps_have_the_sizes_that_the_table_says(name):
     assert loc.shape == (2, cells, cells, 4 * boxes)
     # The outermost cells' centres lie symmetrically, inside the search region.
     assert (cells - 1) * architecture.stride_px < architecture.search_px
+
+
+def test_the_long_term_network_has_97_cells_in_its_far_region():
+    # siamese.md 7.5: 831 pixels; (831 - 127) / 8 + 1 + 8 cells.
+    network = siamese.build(siamese_synthetic.narrow("siamrpn_r50_lt"))
+    z, x = (jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32) for side in (127, 831))
+    cls, loc = jax.eval_shape(network.init_with_output, jax.random.key(0), z, x)[0]
+    assert (cls.shape, loc.shape) == ((1, 97, 97, 10), (1, 97, 97, 20))
 
 
 @pytest.mark.parametrize("name", ["siamrpn_r50", "siampw_r50", "nanotrack_v3"])

@@ -7,13 +7,15 @@ import siamese_synthetic
 
 from jaxtrack.errors import UserError
 from jaxtrack.models import siamese
-from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.models.siamese import PUBLISHED
 from jaxtrack.weights import names
 
 # Entries of the published state dicts (siamese.md 8, nanotrack.md 1), of NanoTrack's without the unused neck's six.
 ENTRIES = {
     "siamrpn_r50": 458,
     "siamrpn_r50_unweighted": 456,
+    "siamrpn_r50_lt": 458,  # as many layers as the others', wider ones
+    "siamrpn_r50_lt_unweighted": 456,
     "siamban_r50": 459,
     "siampw_r50": 343,
     "nanotrack_v1": 231 - 6,
@@ -29,9 +31,9 @@ def test_state_dicts_have_the_published_number_of_entries(name):
     assert len(keys) + counters == ENTRIES[name]
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_every_tensor_has_a_name_of_its_own_in_the_published_spelling(name):
-    tree = siamese.shapes(ARCHITECTURES[name])
+    tree = siamese.shapes(PUBLISHED[name])
     keys = names.torch_names(name)
     assert len(keys) == len(jax.tree.leaves(tree))
     for key in keys:
@@ -54,6 +56,18 @@ SAMPLES = {
         "rpn_head.rpn4.loc.conv_search.1.weight": (256,),
         "rpn_head.rpn3.loc.head.3.weight": (20, 256, 1, 1),
         "rpn_head.rpn3.cls.head.3.bias": (10,),
+    },
+    "siamrpn_r50_lt": {
+        "neck.downsample2.downsample.0.weight": (128, 512, 1, 1),
+        "neck.downsample3.downsample.1.running_mean": (256,),
+        "neck.downsample4.downsample.0.weight": (512, 2048, 1, 1),
+        "rpn_head.loc_weight": (3,),
+        "rpn_head.rpn2.cls.conv_kernel.0.weight": (128, 128, 3, 3),
+        "rpn_head.rpn3.loc.conv_search.1.bias": (256,),
+        "rpn_head.rpn4.loc.conv_search.0.weight": (512, 512, 3, 3),
+        "rpn_head.rpn4.cls.head.0.weight": (512, 512, 1, 1),
+        "rpn_head.rpn2.loc.head.3.weight": (20, 128, 1, 1),
+        "rpn_head.rpn4.cls.head.3.weight": (10, 512, 1, 1),
     },
     "siamrpn_alex": {
         "backbone.features.0.weight": (96, 3, 11, 11),
@@ -106,15 +120,16 @@ def test_names_and_shapes_are_the_published_ones(name):
     assert {key: keys.get(key) for key in SAMPLES[name]} == SAMPLES[name]
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_an_architecture_is_told_from_its_names(name):
-    assert names.detect(names.torch_names(name)) == name
-    assert names.detect([f"module.{key}" for key in names.torch_names(name)]) == name
+    shapes = names.torch_names(name)
+    assert names.detect(shapes) == name
+    assert names.detect({f"module.{key}": shape for key, shape in shapes.items()}) == name
 
 
 def test_other_names_are_no_architectures():
-    assert names.detect([]) is None
-    assert names.detect(["features.0.weight", "classifier.6.bias"]) is None
+    assert names.detect({}) is None
+    assert names.detect({"features.0.weight": (64, 3, 11, 11), "classifier.6.bias": (1000,)}) is None
 
 
 def small():

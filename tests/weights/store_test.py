@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxtrack.errors import UserError
+from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.models import siamese
 from jaxtrack.weights import names, store
 from jaxtrack.weights.store import Meta
@@ -106,6 +106,32 @@ def test_a_scalar_and_an_empty_array_keep_their_shapes(tmp_path, monkeypatch):
     assert loaded["params"]["scalar"].shape == ()
     assert loaded["params"]["empty"].shape == (0, 4)
     assert (meta.tensors, meta.parameters) == (2, 1)
+
+
+def test_a_backbone_is_kept_without_neck_and_head(variables, tmp_path, monkeypatch):
+    monkeypatch.setitem(siamese.BACKBONES, "body", NANO)
+    meta = dataclasses.replace(META, architecture="body")
+    body = {collection: {"backbone": parts["backbone"]} for collection, parts in variables.items()}
+    loaded, meta = store.load(store.save(tmp_path, "body", body, meta))
+    assert jax.tree.structure(loaded) == jax.tree.structure(body)
+    assert meta.parameters == 190_520  # nanotrack.md section 1
+    with pytest.raises(UserError, match=r"whole\.safetensors does not fit the architecture body: it has besides"):
+        store.save(tmp_path, "whole", variables, meta)
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("siamban_r50", r"fetch the published file siamban_r50_l234 from https://github.com/hqucv/siamban \(.*\)"),
+        ("mine", "fetch one of the published files that `jaxtrack weights list` names"),
+    ],
+)
+def test_missing_weights_are_answered_with_the_file_to_fetch_and_the_command(tmp_path, monkeypatch, name, where):
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    command = f"`jaxtrack weights import FILE --name {name} --out {tmp_path}`"
+    message = rf"there are no weights .*{name}\.safetensors: {where}, then {command}"
+    with pytest.raises(MissingWeightsError, match=message):
+        store.locate(name)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

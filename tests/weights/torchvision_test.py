@@ -1,42 +1,19 @@
+import jax
 import numpy as np
 import pytest
+import torchvision_resnet
 from scipy.signal import correlate
 
 from jaxtrack.errors import UserError
+from jaxtrack.models import siamese
 from jaxtrack.weights import torchvision
-
-WIDTHS = (64, 128, 256, 512)
-BLOCKS = (3, 4, 6, 3)
-
-
-def normalisation(name, width):
-    return {f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")} | {
-        f"{name}.num_batches_tracked": ()
-    }
-
-
-def torchvision_shapes():
-    """Names and shapes of torchvision's resnet50, as weight_formats_and_rpn.md section A1 lists them."""
-    shapes = {"conv1.weight": (64, 3, 7, 7), **normalisation("bn1", 64)}
-    channels = 64
-    for layer, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True), 1):
-        for block in range(blocks):
-            name = f"layer{layer}.{block}"
-            kernels = ((width, channels, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1))
-            for i, kernel in enumerate(kernels, 1):
-                shapes |= {f"{name}.conv{i}.weight": kernel, **normalisation(f"{name}.bn{i}", kernel[0])}
-            if block == 0:
-                shapes[f"{name}.downsample.0.weight"] = (4 * width, channels, 1, 1)
-                shapes |= normalisation(f"{name}.downsample.1", 4 * width)
-            channels = 4 * width
-    return shapes | {"fc.weight": (1000, 2048), "fc.bias": (1000,)}
 
 
 @pytest.fixture(scope="module")
 def published():
     """Random arrays under torchvision's names."""
     random = np.random.default_rng(0)
-    return {name: random.normal(size=shape).astype(np.float32) for name, shape in torchvision_shapes().items()}
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in torchvision_resnet.shapes().items()}
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +117,25 @@ def test_the_stem_agrees_with_torch(published, imported):
     )
     offset = imported["backbone.bn1.running_mean"] - published["bn1.running_mean"]
     np.testing.assert_allclose(ours - offset[:, None, None], theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_the_variables_are_those_of_the_backbone_of_a_network(published, imported):
+    variables = torchvision.to_flax(published)
+    network = siamese.shapes(siamese.ARCHITECTURES["siamban_r50"])
+    expected = {collection: {"backbone": parts["backbone"]} for collection, parts in network.items()}
+    assert jax.tree.map(lambda a: a.shape, variables) == jax.tree.map(lambda a: a.shape, expected)
+    block = variables["params"]["backbone"]["layer4"]["block_2"]
+    for o, i in ((0, 1), (511, 2047)):
+        assert block["conv1"]["conv"]["kernel"][0, 0, i, o] == published["layer4.2.conv1.weight"][o, i, 0, 0]
+    stem = variables["batch_stats"]["backbone"]["stem"]["norm"]["mean"]
+    np.testing.assert_array_equal(stem, imported["backbone.bn1.running_mean"])
+
+
+def test_numbers_that_are_not_finite_are_refused(published):
+    state = dict(published)
+    state["layer1.0.bn2.bias"] = np.full(64, np.nan, np.float32)
+    with pytest.raises(UserError, match=r"do not fit the backbone of .* 1 not finite \(backbone.layer1.0.bn2.bias\)"):
+        torchvision.to_flax(state)
 
 
 def test_the_input_is_not_changed(published):

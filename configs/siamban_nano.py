@@ -1,0 +1,15 @@
+"""SiamBAN-nano on rendered pairs: cross entropy and IoU loss.
+
+python train.py --config configs/siamban_nano.py
+
+Hardware: two CPU cores. The paper's number for the same ablation with SiamBAN is an AUC of
+0.5961 (Table 4, over 352 sequences).
+"""
+
+from jaxtrack.training import presets
+from jaxtrack.training.config import TrainConfig
+
+
+def config() -> TrainConfig:
+    """The configuration of the experiment."""
+    return presets.nano("siamban_nano", presets.BASELINE)

@@ -1,0 +1,15 @@
+"""SiamBAN-nano on rendered pairs: the classification ranking loss and RankDetNet's IoU-guided one.
+
+python train.py --config configs/siamban_nano_cr_igr_ori.py
+
+Hardware: two CPU cores. The paper's number for the same ablation with SiamBAN is an AUC of
+0.6092 (Table 4, over 352 sequences).
+"""
+
+from jaxtrack.training import presets
+from jaxtrack.training.config import TrainConfig
+
+
+def config() -> TrainConfig:
+    """The configuration of the experiment."""
+    return presets.nano("siamban_nano_cr_igr_ori", presets.CR_IGR_ORI)

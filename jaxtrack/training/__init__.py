@@ -1,0 +1,1 @@
+"""Offline training: what a pair of images should give, and how networks learn it."""

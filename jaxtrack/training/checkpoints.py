@@ -1,0 +1,123 @@
+"""Checkpoints of a training: state and stage, written beside the work, whole or not at all, by Orbax.
+
+The data's position is the step (`jaxtrack.training.sources`), so it is saved with the state.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from jaxtrack.errors import UserError
+from jaxtrack.training.step import TrainState
+
+
+class Checkpoints:
+    """The checkpoints in a folder; the newest few are kept, and those that the policy picks out."""
+
+    def __init__(self, folder: Path, *, keep: int, best: str | None = None):
+        """Opens the folder, which need not exist.
+
+        Args:
+          folder: where they lie.
+          keep: how many of the newest are kept.
+          best: the metric whose greatest value is kept, too; None for none.
+        """
+        policies = ocp.training.preservation_policies
+        kept: list[Any] = [policies.LatestN(keep)]
+        if best is not None:
+            value = lambda metrics: metrics[best]  # noqa: E731
+            kept.append(policies.BestN(get_metric_fn=value, n=1, keep_checkpoints_without_metrics=False))
+        # Orbax's own policies do not fit its own protocols in the eyes of a type checker.
+        policy: Any = policies.AnyPreservationPolicy(kept)
+        always: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
+        self._orbax = ocp.training.Checkpointer(
+            str(folder.absolute()),
+            save_decision_policy=always,
+            preservation_policy=policy,
+            cleanup_tmp_directories=True,
+        )
+        self.folder = folder
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps of all whole checkpoints, ascending."""
+        return sorted(checkpoint.step for checkpoint in self._orbax.checkpoints)
+
+    def save(self, state: TrainState, stage: str, metrics: dict[str, Any] | None = None) -> None:
+        """Begins to write a checkpoint; the arrays are copied before it returns, the rest happens beside the work.
+
+        Raises:
+          UserError: where the disk is full or cannot be written; earlier checkpoints stay as they are.
+        """
+        step = int(state.step)
+        # Copies, as the next step reuses the state's own memory.
+        plain = jax.tree.map(np.array, _plain(state))
+        with self._writing(step):
+            self._orbax.save_async(
+                step, plain, metrics=metrics, custom_metadata={"stage": stage}, overwrite=step in self.steps
+            )
+
+    def wait(self) -> None:
+        """Waits until what was begun is on disk; `UserError` as `save`."""
+        with self._writing(None):
+            self._orbax.wait()
+
+    def stage(self, step: int) -> str:
+        """The stage that a checkpoint belongs to, whose optimiser state it holds."""
+        return (self._orbax.metadata(step).custom_metadata or {})["stage"]  # type: ignore[index]
+
+    def load(self, step: int, like: TrainState) -> TrainState:
+        """The state of a checkpoint.
+
+        Args:
+          step: which one.
+          like: a state of the same structure, shapes and dtypes; its values do not matter.
+
+        Raises:
+          UserError: if the checkpoint is damaged, or of another network or optimiser.
+        """
+        # What was saved as numpy's is restored as numpy's.
+        abstract = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_plain, like))
+        try:
+            plain = self._orbax.load(step, abstract)
+        except Exception as error:  # whatever a damaged file makes Orbax raise
+            raise UserError(
+                f"{self.folder}: checkpoint {step} cannot be restored ({_first_line(error)}): delete it to resume from "
+                "an earlier one, or train in another folder"
+            ) from error
+        plain = jax.tree.map(jnp.asarray, plain)
+        return like.replace(**{**plain, "key": jax.random.wrap_key_data(plain["key"])})  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Waits and frees what Orbax holds."""
+        self.wait()
+        self._orbax.close()
+
+    @contextlib.contextmanager
+    def _writing(self, step: int | None) -> Iterator[None]:
+        what = "a checkpoint" if step is None else f"checkpoint {step}"
+        try:
+            yield
+        except Exception as error:  # the libraries below Orbax have errors of their own for a full disk
+            raise UserError(
+                f"{self.folder}: {what} could not be written ({_first_line(error)}): make room and start the training "
+                "again; the earlier ones are whole"
+            ) from error
+
+
+def _plain(state: TrainState) -> dict[str, Any]:
+    """A state as arrays that Orbax knows: no typed keys."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {**fields, "key": jax.random.key_data(state.key)}
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -1,0 +1,60 @@
+"""The configuration of a training: what `configs/*.py` return for `python train.py`."""
+
+import dataclasses
+from typing import Literal
+
+from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.training.labels import AnchorLabels, EllipseLabels
+from jaxtrack.training.objective import Objective
+from jaxtrack.training.optimiser import Optimiser
+from jaxtrack.training.sources import Disk, Procedural
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training of a Siamese network."""
+
+    name: str = "siamban_nano"
+    """What results and weights are called."""
+    architecture: str = "siamban_nano"
+    """The network (`jaxtrack.models.siamese.ARCHITECTURES`)."""
+    source: Procedural | Disk = dataclasses.field(default_factory=Procedural)
+    """Where pairs come from."""
+    labels: AnchorLabels | EllipseLabels = dataclasses.field(default_factory=EllipseLabels)
+    """How candidates are labelled."""
+    objective: Objective = dataclasses.field(default_factory=Objective)
+    """What is minimised."""
+    optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
+    """How."""
+    batch: int = 32
+    """Pairs in a step, over all devices and processes."""
+    epochs: int = 20
+    """Epochs; the rate may change from one to the next."""
+    steps_per_epoch: int = 500
+    """Steps in an epoch."""
+    seed: int = 0
+    """Of initial parameters, labels and pairs."""
+    normalisation: Literal["mean", "per_device"] = "mean"
+    """Losses as means over the whole batch, or over each device's share with gradients summed (the references')."""
+    sync_norm: bool = False
+    """Whether batch statistics are those of all devices."""
+    checkpoint_steps: int = 500
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Newest checkpoints that are kept, besides the one with the best validation."""
+    validation_pairs: int = 256
+    """Pairs of the validation split; 0 for no validation."""
+    start: str = ""
+    """Weights to start from: a safetensors file of the same architecture; empty for random ones."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        positive = ("batch", "epochs", "steps_per_epoch", "checkpoint_steps", "keep")
+        check_numbers(self, positive=positive, not_negative=("validation_pairs",))
+        if not self.name.isidentifier():
+            raise UserError(f"name of TrainConfig must be letters, digits and underscores, not {self.name!r}")
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self.steps_per_epoch

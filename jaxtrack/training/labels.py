@@ -1,0 +1,192 @@
+"""Labels of a training pair: which anchors or points are target, which background, and the box they should give.
+
+One image at a time, in the order of `jaxtrack.models.grids.candidates` (anchor-major, then row, then column). Boxes and
+positions are in pixels of the search region. Everything is a function of the key; subsets are drawn uniformly.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrack import boxes
+from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.losses.classification import random_subset
+from jaxtrack.models import grids
+
+_REACH_CELLS = 3  # negatives of a negative pair of anchors lie that close to the other object
+
+
+class Labels(NamedTuple):
+    """What the N anchors or points of an image should say.
+
+    Attributes:
+      label: `int32 [N]`: 1 target, 0 background, -1 not counted.
+      target: `float32 [N, 4]`, the box for every anchor or point, counted or not; zeros in a negative pair. Anchors:
+        (dx, dy) in anchor sides and (dw, dh) as logarithms; points: distances (left, top, right, bottom), pixels.
+      weight: `float32 [N]`, weight of the box's error, 0 for all but positives. Anchors: 1 / (number of positives);
+        points: 1.
+    """
+
+    label: jax.Array
+    target: jax.Array
+    weight: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class AnchorLabels:
+    """How anchors are labelled, by default as SiamRPN++ does."""
+
+    positives: int = 16
+    """Most positives an image."""
+    total: int = 64
+    """Most samples an image; those that are not for positives are the most negatives, few positives or not."""
+    upper: float = 0.6
+    """IoU with the target above which an anchor is positive."""
+    lower: float = 0.3
+    """IoU below which it is negative."""
+    negatives_in_negative_pair: int = 16
+    """Most negatives of a pair whose target is not in the search region, all of them close to the other object."""
+    keep_all_negatives: bool = False
+    """Keep every negative of an ordinary pair (SiamRPN++-RBO ranks against all)."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that label nothing."""
+        check_numbers(self, positive=("positives", "total", "negatives_in_negative_pair"), not_negative=("lower",))
+        _check_total(self)
+        if not self.lower <= self.upper < 1:
+            raise UserError(f"AnchorLabels needs lower <= upper < 1, not {self.lower:g} and {self.upper:g}")
+
+
+@dataclasses.dataclass(frozen=True)
+class EllipseLabels:
+    """How points are labelled, by default as SiamBAN does."""
+
+    positives: int = 16
+    """Most positives an image."""
+    total: int = 64
+    """Most samples an image; those that are not for positives are the most negatives."""
+    negative_pair_cap: int | None = 16
+    """Most negatives of a pair whose target is not in the search region; None keeps all (SiamPW-RBO)."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that label nothing."""
+        cap = () if self.negative_pair_cap is None else ("negative_pair_cap",)
+        check_numbers(self, positive=("positives", "total", *cap))
+        _check_total(self)
+
+
+def anchor_labels(
+    key: jax.Array,
+    target_xyxy: jax.Array,
+    negative: jax.Array | bool,
+    config: AnchorLabels,
+    *,
+    side: int = 25,
+    stride: int = 8,
+    centre_px: float = 127.0,
+) -> Labels:
+    """Labels by the anchors' IoU with the target (SiamRPN++).
+
+    In a negative pair the negatives are drawn from the anchors of the 7 x 7 cells around the one down and right of the
+    other object's centre; nothing else counts.
+
+    Args:
+      key: a typed random key.
+      target_xyxy: `float32 [4]`, corners of the box in the search region: the target's, or the other object's.
+      negative: `bool []`, whether the pair is a negative one.
+      config: the constants.
+      side: cells of the score map in a row.
+      stride: distance of neighbouring cells, pixels.
+      centre_px: position of the crop's centre in x and y: half its side, rounded down.
+    """
+    chex.assert_shape(target_xyxy, (4,))
+    anchors = _anchors(side, stride, centre_px)
+    target = boxes.box_from_xyxy(target_xyxy)
+    overlap = boxes.iou(jnp.asarray(boxes.box_from_cxcywh(anchors)), jnp.broadcast_to(target, anchors.shape))  # [N]
+    centre = boxes.cxcywh_from_box(target)
+    offsets = (centre[None, :2] - anchors[:, :2]) / anchors[:, 2:]
+    deltas = jnp.concatenate([offsets, jnp.log(centre[None, 2:] / anchors[:, 2:])], axis=-1)
+
+    positive_key, negative_key, pair_key = jax.random.split(key, 3)
+    positive = random_subset(positive_key, overlap > config.upper, config.positives)
+    background = overlap < config.lower
+    if not config.keep_all_negatives:
+        background = random_subset(negative_key, background, config.total - config.positives)
+    near = _near(centre[:2], side, stride, centre_px)
+    near = random_subset(pair_key, jnp.tile(near, len(grids.ANCHOR_RATIOS)), config.negatives_in_negative_pair)
+    labels = _labels(positive, background, near, deltas, negative)
+    return labels._replace(weight=labels.weight / (jnp.sum(labels.weight) + 1e-6))
+
+
+def ellipse_labels(
+    key: jax.Array,
+    target_xyxy: jax.Array,
+    negative: jax.Array | bool,
+    config: EllipseLabels,
+    *,
+    side: int = 25,
+    stride: int = 8,
+    centre_px: float = 127.0,
+) -> Labels:
+    """Labels by two ellipses around the target's centre (SiamBAN).
+
+    Points inside the one with semi-axes (w / 4, h / 4) are positive, those outside the one with (w / 2, h / 2)
+    negative. In a negative pair those inside the smaller one are negative and nothing else counts.
+
+    Args:
+      key: a typed random key.
+      target_xyxy: `float32 [4]`, corners of the box in the search region: the target's, or the other object's.
+      negative: `bool []`, whether the pair is a negative one.
+      config: the constants.
+      side: cells of the score map in a row.
+      stride: distance of neighbouring cells, pixels.
+      centre_px: position of the crop's centre in x and y: half its side, rounded down.
+    """
+    chex.assert_shape(target_xyxy, (4,))
+    points = grids.grid(side, stride) + np.float32(centre_px)  # [N, 2]
+    centre = boxes.cxcywh_from_box(boxes.box_from_xyxy(target_xyxy))
+    in_halves = (points - centre[None, :2]) / (centre[None, 2:] / 2)
+    radius = jnp.sum(in_halves * in_halves, axis=-1)  # 1 on the larger ellipse, 1/4 on the smaller
+    distances = jnp.concatenate([points - target_xyxy[None, :2], target_xyxy[None, 2:] - points], axis=-1)
+
+    positive_key, negative_key, pair_key = jax.random.split(key, 3)
+    inner = 4 * radius < 1
+    positive = random_subset(positive_key, inner, config.positives)
+    background = random_subset(negative_key, radius > 1, config.total - config.positives)
+    cap = config.negative_pair_cap
+    near = inner if cap is None else random_subset(pair_key, inner, cap)
+    return _labels(positive, background, near, distances, negative)
+
+
+def _check_total(config: AnchorLabels | EllipseLabels) -> None:
+    if config.total <= config.positives:
+        name = type(config).__name__
+        raise UserError(f"total of {name} must be greater than positives, not {config.total} and {config.positives}")
+
+
+def _anchors(side: int, stride: int, centre_px: float) -> np.ndarray:
+    """All anchors as (centre x, centre y, width, height), `float32 [5 * side * side, 4]`."""
+    centres = grids.grid(side, stride) + np.float32(centre_px)
+    sizes = grids.anchor_sizes(stride)
+    return np.concatenate([np.tile(centres, (len(sizes), 1)), np.repeat(sizes, len(centres), axis=0)], axis=-1)
+
+
+def _near(position: jax.Array, side: int, stride: int, centre_px: float) -> jax.Array:
+    """Cells around the one that the references take for a position's: `[2]` to `bool [side * side]`, row by row."""
+    cell = side // 2 + jnp.ceil((position - centre_px) / stride + 0.5)  # half a cell further than the nearest
+    column, row = (jnp.abs(np.arange(side, dtype=np.float32) - at) <= _REACH_CELLS for at in cell)
+    return (row[:, None] & column[None]).ravel()
+
+
+def _labels(
+    positive: jax.Array, background: jax.Array, near: jax.Array, target: jax.Array, negative: jax.Array | bool
+) -> Labels:
+    """Labels of an ordinary pair, or of a negative one; the weight is 1 for each positive."""
+    positive = positive & ~jnp.asarray(negative)
+    background = jnp.where(negative, near, background)
+    label = jnp.where(positive, 1, jnp.where(background, 0, -1)).astype(jnp.int32)
+    return Labels(label, jnp.where(negative, 0.0, target), positive.astype(jnp.float32))

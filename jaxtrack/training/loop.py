@@ -1,0 +1,306 @@
+"""The loop of a training: batches, steps, checkpoints, records; killed at any moment, it goes on where it was."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrack import files
+from jaxtrack.compilation import Program
+from jaxtrack.errors import UserError
+from jaxtrack.evaluation import provenance
+from jaxtrack.models import siamese
+from jaxtrack.training import optimiser, sources, validation
+from jaxtrack.training.checkpoints import Checkpoints
+from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.logs import Log
+from jaxtrack.training.optimiser import Stage, Updates
+from jaxtrack.training.step import Recipe, TrainState, make_step, on_all_hosts
+from jaxtrack.weights import store
+
+Report = Callable[[dict[str, Any]], None]
+RECORD_STEPS = 20  # the means of so many steps are a record
+
+
+@dataclasses.dataclass
+class Stop:
+    """Whether somebody wants the training to end early; it saves first."""
+
+    asked: bool = False
+
+
+@contextlib.contextmanager
+def stopping_on_sigterm() -> Iterator[Stop]:
+    """Inside, SIGTERM (what clusters send before they take a machine back) asks the training to stop."""
+    stop = Stop()
+
+    def ask(*_: Any) -> None:
+        stop.asked = True
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    devices: Sequence[Any] | None = None,
+    report: Report = lambda record: None,
+    stop: Stop | None = None,
+) -> TrainState:
+    """Trains, or goes on with the training whose checkpoints lie in `folder`, and returns the last state.
+
+    Args:
+      config: what to train.
+      folder: for `config.json`, `checkpoints`, `log.jsonl` and `log.csv`.
+      devices: by default all of this and the other processes.
+      report: called with every record of the log.
+      stop: may ask for an early end.
+
+    Raises:
+      UserError: the batch does not divide over the devices; the folder belongs to another training; a checkpoint is
+        damaged or cannot be written; a loss or gradient is not finite.
+    """
+    devices = list(devices or jax.devices())
+    _check_batch(config.batch, len(devices))
+    _claim(folder, config)
+    recipe = make_recipe(config)
+    best = "iou" if config.validation_pairs else None
+    with contextlib.closing(Checkpoints(folder / "checkpoints", keep=config.keep, best=best)) as checkpoints:
+        state, stage = _resume(config, recipe, checkpoints) or _begin(config, recipe)
+        log = Log(folder, int(state.step))
+        run = _Run(config, recipe, devices, checkpoints, log, validator(config, recipe), report, stop or Stop())
+        for current in itertools.dropwhile(lambda s: s.name != stage.name, _stages(config)):
+            state = run.stage(current, state)
+            if run.stop.asked:
+                break
+    return state
+
+
+def make_recipe(config: TrainConfig) -> Recipe:
+    """What the steps of a training are made of."""
+    return Recipe(
+        siamese.ARCHITECTURES[config.architecture],
+        config.source.pairs,
+        config.labels,
+        config.objective,
+        config.sync_norm,
+        config.normalisation == "per_device",
+    )
+
+
+def _check_batch(batch: int, count: int) -> None:
+    if batch % count:
+        sizes = sorted({max(batch // count, 1) * count, (batch // count + 1) * count})
+        near = " or ".join(map(str, sizes))
+        raise UserError(f"a batch of {batch} does not divide over {count} devices: take {near}")
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    """Writes the configuration into the folder, or compares with the one that is there."""
+    path = folder / "config.json"
+    mine = provenance.to_json(config)
+    if path.is_file():
+        difference = provenance.differences(json.loads(path.read_text()), mine)
+        if difference:
+            raise UserError(
+                f"{folder} holds a training with another configuration ({difference}): choose another folder"
+            )
+        return
+    files.write_text(path, json.dumps(mine, indent=1) + "\n")
+
+
+def initial_variables(config: TrainConfig, recipe: Recipe) -> Any:
+    """The variables that a training starts from: drawn by its seed, or those of a file."""
+    if config.start:
+        variables, meta = store.load(store.locate(config.start))
+        if meta.architecture != config.architecture:
+            raise UserError(f"{config.start} holds {meta.architecture}, the training is of {config.architecture}")
+        return jax.tree.map(jnp.asarray, variables)
+    network = siamese.build(recipe.architecture)
+    sides = (recipe.architecture.template_px, recipe.architecture.search_px)
+    images = [jnp.zeros((1, side, side, 3)) for side in sides]
+    return Program(network.init)(jax.random.key(config.seed), *images)
+
+
+def _begin(config: TrainConfig, recipe: Recipe) -> tuple[TrainState, Stage]:
+    stage = _stages(config)[0]
+    variables = initial_variables(config, recipe)
+    return _fresh(config, stage, jnp.int32(0), variables), stage
+
+
+def _fresh(config: TrainConfig, stage: Stage, step: Any, variables: Any) -> TrainState:
+    """A state at the beginning of a stage."""
+    trained = optimiser.trained(variables["params"], stage)
+    return TrainState(  # type: ignore[call-arg]
+        step=jnp.asarray(step, jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        optimiser=_updates(config, stage).init(trained),
+        key=jax.random.key(config.seed),
+    )
+
+
+def _updates(config: TrainConfig, stage: Stage) -> Updates:
+    return Updates(config.optimiser, stage, config.epochs, config.steps_per_epoch)
+
+
+def _stages(config: TrainConfig) -> tuple[Stage, ...]:
+    return optimiser.stages(config.optimiser, config.epochs, config.steps_per_epoch)
+
+
+def _resume(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints) -> tuple[TrainState, Stage] | None:
+    """The newest checkpoint's state and stage; None where there is none."""
+    if not checkpoints.steps:
+        return None
+    step = checkpoints.steps[-1]
+    stage = next(s for s in _stages(config) if s.name == checkpoints.stage(step))
+    shapes = siamese.shapes(recipe.architecture)
+    like = jax.eval_shape(
+        lambda: _fresh(config, stage, jnp.int32(0), jax.tree.map(lambda s: jnp.zeros(s.shape), shapes))
+    )
+    return checkpoints.load(step, like), stage
+
+
+def validator(config: TrainConfig, recipe: Recipe) -> Callable[[TrainState], dict[str, float]]:
+    """The function that measures a state on the pairs of the validation split."""
+    if not config.validation_pairs:
+        return lambda state: {}
+    held_out = dataclasses.replace(config.source, split="validation")
+    batch = min(config.batch, config.validation_pairs)
+    count = config.validation_pairs // batch
+
+    def measure(variables: Any, items: Any, numbers: jax.Array) -> dict[str, jax.Array]:
+        keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(numbers)
+        return validation.pair_measures(recipe, variables, held_out.pairs(items), keys)
+
+    program = Program(measure)
+
+    def run(state: TrainState) -> dict[str, float]:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        with contextlib.closing(held_out.batches(0, batch, 0, 1)) as batches:
+            parts = [
+                program(variables, items, sources.sample_numbers(i, batch, 0, 1))
+                for i, items in enumerate(itertools.islice(batches, count))
+            ]
+        return validation.summary(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts))
+
+    return run
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A training under way: all that its stages share."""
+
+    config: TrainConfig
+    recipe: Recipe
+    devices: list[Any]
+    checkpoints: Checkpoints
+    log: Log
+    validate: Callable[[TrainState], dict[str, float]]
+    report: Report
+    stop: Stop
+
+    def stage(self, stage: Stage, state: TrainState) -> TrainState:
+        """The steps of a stage from where `state` is."""
+        config = self.config
+        later = [s.first_step for s in _stages(config) if s.first_step > stage.first_step]
+        last_step = min([*later, config.steps])
+        step = int(state.step)
+        if step == stage.first_step:
+            # A stage starts with an optimiser of its own: as in the references, momentum is lost.
+            state = _fresh(config, stage, state.step, {"params": state.params, "batch_stats": state.batch_stats})
+        if jax.process_count() > 1:
+            state = on_all_hosts(state, self.devices)
+        program = make_step(self.recipe, stage, _updates(config, stage), self.devices)
+        place = (config.batch, jax.process_index(), jax.process_count())
+        window = Window(config, step)
+        with contextlib.closing(config.source.batches(step, *place)) as batches:
+            while step < last_step and not self.stop.asked:
+                with window.waiting():
+                    items = jax.tree.map(self._split, next(batches))
+                state, metrics = program(state, items, self._split(sources.sample_numbers(step, *place)))
+                step += 1
+                window.add(step, metrics)
+                saving = step % config.checkpoint_steps == 0 or step == last_step or self.stop.asked
+                if step % RECORD_STEPS == 0 or saving:
+                    self._record(window, state, stage, saving)
+                    window = Window(config, step)
+        return state
+
+    def _split(self, leaf: np.ndarray) -> np.ndarray:
+        """This process's share of a batch, `[device, sample, ...]`."""
+        local = sum(device.process_index == jax.process_index() for device in self.devices)
+        return leaf.reshape(local, -1, *leaf.shape[1:])
+
+    def _record(self, window: "Window", state: TrainState, stage: Stage, saving: bool) -> None:
+        record = window.record()
+        measures = self.validate(state) if saving else {}
+        self.log.write({**record, **{f"validation_{name}": value for name, value in measures.items()}})
+        self.report(self.log.records[-1])
+        if saving:
+            self.checkpoints.save(state, stage.name, measures)
+
+
+class Window:
+    """The steps since the last record: their metrics and their time."""
+
+    def __init__(self, config: TrainConfig, step: int):
+        self._config, self._first, self._step = config, step, step
+        self._metrics: list[dict[str, jax.Array]] = []
+        self._start, self._waited = time.perf_counter(), 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time inside as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step; those of the one before are looked at, so that the device never waits."""
+        self._step = step
+        self._metrics.append(metrics)
+        if len(self._metrics) > 1:
+            self._check(step - 1, self._metrics[-2])
+
+    def _check(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        wrong = [name for name, value in metrics.items() if not math.isfinite(float(value))]
+        if wrong:
+            numbers = (step - 1) * self._config.batch
+            raise UserError(
+                f"step {step}: {', '.join(wrong)} not finite, in the samples {numbers} to "
+                f"{numbers + self._config.batch - 1}; the last checkpoint is from before: lower the rate or look at "
+                "these samples"
+            )
+
+    def record(self) -> dict[str, Any]:
+        """The record of the steps: means, rate, speed, share of time spent waiting for data."""
+        self._check(self._step, self._metrics[-1])
+        config = self._config
+        rate = optimiser.rate_at(config.optimiser, config.epochs, config.steps_per_epoch, jnp.int32(self._step - 1))
+        means = {name: float(np.mean([float(m[name]) for m in self._metrics])) for name in self._metrics[0]}
+        seconds = time.perf_counter() - self._start
+        steps = self._step - self._first
+        return {
+            "step": self._step,
+            "epoch": (self._step - 1) // config.steps_per_epoch,
+            "rate": float(rate),
+            **means,
+            "pairs_per_second": steps * config.batch / seconds,
+            "data_wait": self._waited / seconds,
+        }

@@ -1,0 +1,138 @@
+"""What Siamese networks are trained for: classification, boxes, and the ranking of candidates.
+
+The terms are pure functions of `jaxtrack.losses`; here they are chosen and weighted (siamese.md, 5.5).
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrack import boxes
+from jaxtrack.errors import check_numbers
+from jaxtrack.losses import classification, ranking, regression
+from jaxtrack.losses.reduction import Term
+from jaxtrack.models import grids
+from jaxtrack.models.siamese import Architecture
+from jaxtrack.training.labels import Labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Weights and variants of the terms; a weight of 0 leaves a term out of the program."""
+
+    cls: float = 1.0
+    """Select cross entropy."""
+    loc: float = 1.0
+    """Boxes: the IoU loss for points, L1 for anchors (1.2 in SiamRPN++)."""
+    smooth_l1: bool = False
+    """Smooth L1 instead of L1, as the RBO paper's text has it."""
+    classification_ranking: float = 0.0
+    """The classification ranking loss, CR (0.5 in RBO)."""
+    iou_ranking: float = 0.0
+    """Each of the two terms of the IoU-guided ranking loss, IGR (0.25 in RBO)."""
+    joint_ranking: float = 0.0
+    """The IoU-guided ranking loss of RankDetNet, IGR-ori, for the ablation."""
+    hard_cls: float = 0.0
+    """A second cross entropy over hard negatives alone, for the ablation."""
+    variant: Literal["released", "paper"] = "released"
+    """The ranking losses and weights of the cross entropy's halves: as the authors' code has them, or as printed."""
+    gamma: float = 3.0
+    """Of IGR: 3 in the paper, 5 in most released settings."""
+    pooled_negatives: int | None = None
+    """Negatives that the cross entropy draws from a device's whole batch (48 in SiamRPN++-RBO)."""
+
+    def __post_init__(self) -> None:
+        """Refuses negative weights."""
+        terms = ("cls", "loc", "classification_ranking", "iou_ranking", "joint_ranking", "hard_cls")
+        check_numbers(self, positive=("gamma",), not_negative=terms)
+
+
+def terms(
+    config: Objective, architecture: Architecture, cls: jax.Array, loc: jax.Array, labels: Labels, key: jax.Array
+) -> tuple[dict[str, Term], dict[str, float]]:
+    """The terms of a device's batch and their weights.
+
+    Args:
+      config: what to compute.
+      architecture: tells anchors from points, and the grid.
+      cls: `float32 [B, S, S, 2 A]`, logits.
+      loc: `float32 [B, S, S, 4 A]`.
+      labels: with a leading axis B.
+      key: for drawing negatives.
+    """
+    logits, parts = per_candidate(cls, 2), per_candidate(loc, 4)
+    released = config.variant == "released"
+    pools = classification.select_cross_entropy(
+        logits, labels.label, released=released, negatives=config.pooled_negatives, key=key
+    )
+    half = 0.5 if released else 1.0
+    found = {
+        "cls_positive": (pools.positive, config.cls * half),
+        "cls_negative": (pools.negative, config.cls * half),
+        "loc": (_location(config, architecture, parts, labels), config.loc),
+    }
+    if config.hard_cls:
+        found["cls_hard"] = (classification.hard_cross_entropy(logits, labels.label), config.hard_cls)
+    found |= _ranking(config, architecture, logits, parts, labels)
+    return {name: term for name, (term, _) in found.items()}, {name: weight for name, (_, weight) in found.items()}
+
+
+def per_candidate(maps: jax.Array, count: int) -> jax.Array:
+    """`[B, S, S, count A]` to `[B, N, count]`, anchor-major, then row, then column."""
+    batch, side = maps.shape[:2]
+    return jnp.moveaxis(maps.reshape(batch, side * side, count, -1), 3, 1).reshape(batch, -1, count)
+
+
+def predicted_boxes(architecture: Architecture, parts: jax.Array) -> jax.Array:
+    """Boxes (cx, cy, w, h) in pixels of the search region, from their parts `[B, N, 4]`; to the same shape."""
+    side, stride = architecture.score_cells, architecture.stride_px
+    centre = np.float32(architecture.search_px // 2)
+    if architecture.kind == "points":
+        points = grids.grid(side, stride)[None] + centre
+        middle = points + (parts[..., 2:] - parts[..., :2]) / 2
+        return jnp.concatenate([middle, parts[..., :2] + parts[..., 2:]], axis=-1)
+    sizes = np.repeat(grids.anchor_sizes(stride), side * side, axis=0)[None]
+    points = np.tile(grids.grid(side, stride), (len(grids.ANCHOR_RATIOS), 1))[None] + centre
+    return jnp.concatenate([points + parts[..., :2] * sizes, jnp.exp(parts[..., 2:]) * sizes], axis=-1)
+
+
+def overlaps(architecture: Architecture, parts: jax.Array, target_xyxy: jax.Array) -> jax.Array:
+    """IoU of every candidate's box with the target's; `[B, N, 4]` and `[B, 4]` to `[B, N]`."""
+    target = boxes.cxcywh_from_box(boxes.box_from_xyxy(target_xyxy))
+    return regression.iou(predicted_boxes(architecture, parts), target[:, None])
+
+
+def _location(config: Objective, architecture: Architecture, parts: jax.Array, labels: Labels) -> Term:
+    if architecture.kind == "points":
+        return regression.ltrb_iou_loss(parts, labels.target, labels.label == 1)
+    loss = regression.smooth_l1 if config.smooth_l1 else regression.l1
+    return loss(parts, labels.target, labels.weight)
+
+
+def _ranking(
+    config: Objective, architecture: Architecture, logits: jax.Array, parts: jax.Array, labels: Labels
+) -> dict[str, tuple[Term, float]]:
+    found = {}
+    scores = jax.nn.sigmoid(logits[..., 1] - logits[..., 0])
+    if config.classification_ranking:
+        term = ranking.classification_ranking(scores, labels.label, variant=config.variant)
+        found["cr"] = (term, config.classification_ranking)
+    if not config.iou_ranking and not config.joint_ranking:
+        return found
+    # The target's box is what any of its targets decodes to, positives' or not.
+    target = predicted_boxes(architecture, labels.target)
+    found_overlaps = regression.iou(predicted_boxes(architecture, parts), target)
+    if config.iou_ranking:
+        both = ranking.iou_guided_ranking(
+            scores, labels.label, found_overlaps, variant=config.variant, gamma=config.gamma
+        )
+        found |= {"igr_1": (both.score, config.iou_ranking), "igr_2": (both.iou, config.iou_ranking)}
+    if config.joint_ranking:
+        found["igr_ori"] = (
+            ranking.original_iou_ranking(scores, labels.label, found_overlaps),
+            config.joint_ranking,
+        )
+    return found

@@ -1,0 +1,236 @@
+"""The loop: the same parameters however often it is killed and on however many devices it runs."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_training
+
+from jaxtrack.errors import UserError
+from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.training import loop
+from jaxtrack.training.objective import Objective
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
+
+
+def leaves(state):
+    plain = state.replace(key=jax.random.key_data(state.key))
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(plain)}
+
+
+def assert_same_bits(a, b):
+    a, b = leaves(a), leaves(b)
+    assert a.keys() == b.keys()
+    for name, leaf in a.items():
+        assert leaf.tobytes() == b[name].tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
+        folder = tmp_path_factory.mktemp("whole")
+        return loop.train(tiny_training.config(), folder, devices=jax.devices()[:1]), folder
+
+
+def test_it_learns(uninterrupted):
+    _, folder = uninterrupted
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [3, 4, 6, 9, 12]
+    assert records[-1]["loss"] < 0.9 * records[0]["loss"]
+    assert {"cls_positive", "cls_negative", "loc", "cr", "igr_1", "igr_2", "gradient_norm"} < records[0].keys()
+
+
+def test_the_backbone_is_still_until_its_stage_begins(tmp_path):
+    config = tiny_training.config(epochs=1)
+    state = loop.train(config, tmp_path, devices=jax.devices()[:1])
+    before = loop.initial_variables(config, loop.make_recipe(config))
+
+    def same(part, tree):
+        return jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), tree[part], before["params"][part]))
+
+    assert same("backbone", state.params)
+    assert not same("head", state.params)
+    jax.tree.map(np.testing.assert_array_equal, state.batch_stats["backbone"], before["batch_stats"]["backbone"])
+
+
+def test_the_same_training_twice_gives_the_same_bits(uninterrupted, tmp_path):
+    again = loop.train(tiny_training.config(), tmp_path, devices=jax.devices()[:1])
+    assert_same_bits(again, uninterrupted[0])
+
+
+def test_one_device_and_four_agree(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "initial_variables", tiny_training.perturbed(loop.initial_variables))
+    config = tiny_training.config(epochs=5)
+    one, four = (leaves(loop.train(config, tmp_path / str(n), devices=jax.devices()[:n])) for n in (1, 4))
+    for name in one:
+        if ".params" in name:
+            assert np.linalg.norm(one[name] - four[name]) <= 1e-5 * np.linalg.norm(one[name]), name
+
+
+def test_gradients_of_per_device_means_are_summed(tmp_path):
+    """With the references' convention the gradient grows with the number of devices."""
+    norms = {}
+    for kind in ("mean", "per_device"):
+        loop.train(
+            tiny_training.config(
+                epochs=1, steps_per_epoch=1, checkpoint_steps=1, objective=Objective(), normalisation=kind
+            ),
+            tmp_path / kind,
+            devices=jax.devices()[:4],
+        )
+        norms[kind] = json.loads((tmp_path / kind / "log.jsonl").read_text().splitlines()[0])["gradient_norm"]
+    assert 3 < norms["per_device"] / norms["mean"] < 5  # about the number of devices
+
+
+SCRIPT = """
+import os, resource, signal, sys
+sys.path.insert(0, {tests!r})
+import jax
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_num_cpu_devices", 4)  # as in the tests' own process: it has a part in how sums are split
+import tiny_training
+from pathlib import Path
+from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.training import checkpoints, loop
+ARCHITECTURES["tiny"] = tiny_training.ARCHITECTURE
+when = sys.argv[2]
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+if when == "first":  # before there is any checkpoint
+    checkpoints.Checkpoints.save = lambda *args: kill()
+if when == "saving":  # after the second save has begun
+    begin, count = checkpoints.Checkpoints.save, [0]
+    def save(self, *args):
+        begin(self, *args)
+        count[0] += 1
+        if count[0] == 2:
+            kill()
+    checkpoints.Checkpoints.save = save
+def report(record):
+    if when == "unfrozen" and record["step"] == 6:  # two steps into the second stage; its checkpoint is begun after
+        kill()
+    if when == "term" and record["step"] == 6:
+        os.kill(os.getpid(), signal.SIGTERM)
+    if when == "full" and record["step"] == 6:  # no file may grow beyond this
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+with loop.stopping_on_sigterm() as stop:
+    loop.train(tiny_training.config(), Path(sys.argv[1]), devices=jax.devices()[:1], report=report, stop=stop)
+"""
+
+
+def train_in_a_process(folder, when):
+    script = SCRIPT.format(tests=str(Path(tiny_training.__file__).parent))
+    return subprocess.run(
+        [sys.executable, "-c", script, str(folder), when], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("when", ["first", "saving", "unfrozen"])
+def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted, tmp_path, when):
+    killed = train_in_a_process(tmp_path, when)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = loop.train(tiny_training.config(), tmp_path, devices=jax.devices()[:1])
+    assert_same_bits(resumed, uninterrupted[0])
+    steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert steps == [3, 4, 6, 9, 12]
+
+
+def test_sigterm_saves_and_leaves_in_peace(uninterrupted, tmp_path):
+    stopped = train_in_a_process(tmp_path, "term")
+    assert stopped.returncode == 0, stopped.stderr
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())[-1] in (6, 7)
+    assert_same_bits(loop.train(tiny_training.config(), tmp_path, devices=jax.devices()[:1]), uninterrupted[0])
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_sizes_that_do(tmp_path):
+    with pytest.raises(UserError, match="batch of 6 does not divide over 4 devices: take 4 or 8"):
+        loop.train(tiny_training.config(batch=6), tmp_path, devices=jax.devices()[:4])
+
+
+def test_another_configuration_does_not_go_on_in_the_folder(uninterrupted):
+    with pytest.raises(UserError, match=r"another configuration .*batch: 8 stored, 4 now"):
+        loop.train(tiny_training.config(batch=4), uninterrupted[1], devices=jax.devices()[:1])
+
+
+def test_a_damaged_checkpoint_is_named_and_left_alone(uninterrupted, tmp_path):
+    loop.train(tiny_training.config(epochs=1), tmp_path, devices=jax.devices()[:1])
+    newest = max((tmp_path / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    (newest / "state" / "manifest.ocdbt").write_bytes(b"")
+    with pytest.raises(UserError, match=rf"checkpoint {newest.name} cannot be restored .*: delete it to resume"):
+        loop.train(tiny_training.config(epochs=1), tmp_path, devices=jax.devices()[:1])
+    assert newest.is_dir()
+
+
+def test_what_is_not_finite_stops_the_training_and_is_named(tmp_path, monkeypatch):
+    class Broken(tiny_training.Squares):
+        def pairs(self, items):
+            made = super().pairs(items)
+            return made.replace(search=made.search * jnp.where(jnp.any(items == 17), jnp.nan, 1.0))
+
+    config = tiny_training.config(source=Broken())
+    with pytest.raises(UserError, match=r"step 3: .*loss.* not finite, in the samples 16 to 23"):
+        loop.train(config, tmp_path, devices=jax.devices()[:1])
+
+
+def test_a_full_disk_is_said_and_the_training_goes_on_from_the_checkpoints_before(uninterrupted, tmp_path):
+    full = train_in_a_process(tmp_path, "full")
+    assert full.returncode == 1
+    assert "UserError" in full.stderr
+    assert "could not be written" in full.stderr
+    assert "the earlier ones are whole" in full.stderr
+    assert_same_bits(loop.train(tiny_training.config(), tmp_path, devices=jax.devices()[:1]), uninterrupted[0])
+
+
+TWO = textwrap.dedent("""
+    import sys
+    sys.path.insert(0, {tests!r})
+    import jax
+    jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
+    import numpy as np
+    import tiny_training
+    from pathlib import Path
+    from jaxtrack.models.siamese import ARCHITECTURES
+    from jaxtrack.training import loop
+    ARCHITECTURES["tiny"] = tiny_training.ARCHITECTURE
+    state = loop.train(tiny_training.config(), Path({folder!r}))
+    if sys.argv[1] == "0":
+        np.savez({out!r}, *[np.asarray(leaf) for leaf in jax.tree.leaves(state.params)])
+""")
+
+
+def test_two_processes_agree_with_one(tmp_path):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    four = loop.train(tiny_training.config(), tmp_path / "one", devices=jax.devices()[:4])
+    script = TWO.format(
+        tests=str(Path(tiny_training.__file__).parent),
+        address=address,
+        folder=str(tmp_path / "two"),
+        out=str(tmp_path / "params.npz"),
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", script, str(i)], stderr=subprocess.PIPE, text=True) for i in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], errors
+    with np.load(tmp_path / "params.npz") as saved:
+        for found, expected in zip(saved.values(), jax.tree.leaves(four.params), strict=True):
+            assert np.linalg.norm(found - expected) <= 1e-6 * np.linalg.norm(expected) + 1e-8
