@@ -88,11 +88,11 @@ def programs(name: str) -> dict[str, tuple[Program, tuple]]:
     def backbone(params: Any, x: jax.Array) -> Any:
         return network.apply(params, x, method=lambda module, x: module.backbone(x))
 
-    def rest(params: Any, kept: Any, maps: Any) -> Any:
-        def neck_and_head(module: models.SiameseNetwork, kept: Any, maps: Any) -> Any:
-            return module.head.search(kept, maps if module.neck is None else module.neck(maps))  # type: ignore[operator]
+    def neck(params: Any, maps: Any) -> Any:
+        return network.apply(params, maps, method=lambda module, maps: module.neck(maps))  # type: ignore[misc]
 
-        return network.apply(params, kept, maps, method=neck_and_head)
+    def head(params: Any, kept: Any, maps: Any) -> Any:
+        return network.apply(params, kept, maps, method=lambda module, kept, maps: module.head.search(kept, maps))
 
     def decision(state: siamese.State, cls: jax.Array, loc: jax.Array) -> Any:
         found = siamese.candidates(architecture.kind, architecture.stride_px, cls[0], loc[0])
@@ -102,11 +102,14 @@ def programs(name: str) -> dict[str, tuple[Program, tuple]]:
 
     image = Program(crop)(frame, state)
     maps = Program(backbone)(params, image)
-    outputs = Program(rest)(params, state.kept, maps)
+    has_neck = architecture.neck is not None
+    adjusted = Program(neck)(params, maps) if has_neck else maps
+    outputs = Program(head)(params, state.kept, adjusted)
     return {
         "crop": (Program(crop), (frame, state)),
         "backbone": (Program(backbone), (params, image)),
-        "neck, correlation, head": (Program(rest), (params, state.kept, maps)),
+        **({"neck": (Program(neck), (params, maps))} if has_neck else {}),
+        "correlation, head": (Program(head), (params, state.kept, adjusted)),
         "decision": (Program(decision), (state, *outputs)),
         "step": (Program(tracker.step), (params, state, frame)),
     }

@@ -7,11 +7,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxtrack import files
 
 
 class Log:
-    """`log.jsonl` and `log.csv` in a folder; what lies after a step from which one resumes is cut off."""
+    """`log.jsonl` and `log.csv` in a folder; what lies after a step from which one resumes is cut off.
+
+    Of several processes the first writes; all of them have the records.
+    """
 
     def __init__(self, folder: Path, resumed_step: int):
         """Opens the log.
@@ -21,10 +26,11 @@ class Log:
           resumed_step: records of later steps are dropped: they are going to be made again.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self._writes = jax.process_index() == 0
         self._path = folder / "log.jsonl"
         self.records = [record for record in _read(self._path) if record["step"] <= resumed_step]
         self._rewrite()
-        self._board = _tensorboard(folder)
+        self._board = _tensorboard(folder, resumed_step) if self._writes else None
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds a record; it has a `step`. Numbers that are not finite become text."""
@@ -33,7 +39,7 @@ class Log:
         self.records.append(record)
         if new_columns:
             self._rewrite()
-        else:
+        elif self._writes:
             with self._path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
             with self._csv.open("a", newline="") as file:
@@ -48,6 +54,8 @@ class Log:
         return self._path.with_suffix(".csv")
 
     def _rewrite(self) -> None:
+        if not self._writes:
+            return
         files.write_text(self._path, "".join(json.dumps(record) + "\n" for record in self.records))
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, _columns(self.records))
@@ -79,9 +87,9 @@ def _plain(value: Any) -> Any:
     return number if math.isfinite(number) else str(number)
 
 
-def _tensorboard(folder: Path) -> Any:
+def _tensorboard(folder: Path, resumed_step: int) -> Any:
     try:
         from tensorboardX import SummaryWriter  # type: ignore[import-not-found]
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_step + 1)

@@ -23,6 +23,7 @@ from jaxtrack.models import siamese
 from jaxtrack.training import optimiser, sources, validation
 from jaxtrack.training.checkpoints import Checkpoints
 from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.labels import AnchorLabels, EllipseLabels
 from jaxtrack.training.logs import Log
 from jaxtrack.training.optimiser import Stage, Updates
 from jaxtrack.training.step import Recipe, TrainState, make_step, on_all_hosts
@@ -92,9 +93,19 @@ def train(
 
 
 def make_recipe(config: TrainConfig) -> Recipe:
-    """What the steps of a training are made of."""
+    """What the steps of a training are made of; `UserError` where architecture and labels do not fit."""
+    if config.architecture not in siamese.ARCHITECTURES:
+        known = ", ".join(sorted(siamese.ARCHITECTURES))
+        raise UserError(f"there is no architecture {config.architecture!r}: choose one of {known}")
+    architecture = siamese.ARCHITECTURES[config.architecture]
+    fitting = AnchorLabels if architecture.kind == "anchors" else EllipseLabels
+    if not isinstance(config.labels, fitting):
+        raise UserError(
+            f"{config.architecture} has {architecture.kind}: its labels must be {fitting.__name__}, "
+            f"not {type(config.labels).__name__}"
+        )
     return Recipe(
-        siamese.ARCHITECTURES[config.architecture],
+        architecture,
         config.source.pairs,
         config.labels,
         config.objective,
@@ -140,6 +151,13 @@ def initial_variables(config: TrainConfig, recipe: Recipe) -> Any:
 def _begin(config: TrainConfig, recipe: Recipe) -> tuple[TrainState, Stage]:
     stage = _stages(config)[0]
     variables = initial_variables(config, recipe)
+    unknown = sorted(set(config.optimiser.trained_backbone) - set(variables["params"]["backbone"]))
+    if unknown:
+        there = ", ".join(sorted(variables["params"]["backbone"]))
+        raise UserError(
+            f"trained_backbone names {', '.join(unknown)}, which the backbone of {config.architecture} does not have: "
+            f"its parts are {there}"
+        )
     return _fresh(config, stage, jnp.int32(0), variables), stage
 
 

@@ -45,9 +45,10 @@ class Objective:
     """Negatives that the cross entropy draws from a device's whole batch (48 in SiamRPN++-RBO)."""
 
     def __post_init__(self) -> None:
-        """Refuses negative weights."""
+        """Refuses negative weights, and a draw of nothing."""
         terms = ("cls", "loc", "classification_ranking", "iou_ranking", "joint_ranking", "hard_cls")
-        check_numbers(self, positive=("gamma",), not_negative=terms)
+        drawn = () if self.pooled_negatives is None else ("pooled_negatives",)
+        check_numbers(self, positive=("gamma", *drawn), not_negative=terms)
 
 
 def terms(

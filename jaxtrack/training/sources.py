@@ -25,7 +25,7 @@ class Source(Protocol):
 
     @property
     def split(self) -> str:
-        """ "train" or "validation"."""
+        """Which of its pairs: `train` or `validation`."""
         ...
 
     def batches(self, first_step: int, batch: int, process: int, processes: int) -> Generator[Any, None, None]:

@@ -24,6 +24,8 @@ from jaxtrack.training.labels import AnchorLabels, EllipseLabels, Labels, anchor
 from jaxtrack.training.optimiser import Stage, Updates, merge, trained
 
 AXIS = "devices"
+# `fold_in` of a small number is one of the keys that `split` gives, which the labels of the sample are drawn with.
+_BATCH = 0x62617463
 
 
 @struct.dataclass
@@ -103,7 +105,7 @@ def make_step(recipe: Recipe, stage: Stage, updates: Updates, devices: Sequence[
         keys = jax.vmap(lambda number: jax.random.fold_in(state.key, number))(numbers)
         pairs = recipe.pairs(items)
         labels = label_batch(recipe, keys, pairs)
-        batch_key = jax.random.fold_in(keys[0], 1)
+        batch_key = jax.random.fold_in(keys[0], _BATCH)
 
         def loss(chosen: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
             variables = {"params": merge(state.params, chosen), "batch_stats": state.batch_stats}

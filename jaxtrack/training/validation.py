@@ -33,11 +33,12 @@ def pair_measures(recipe: Recipe, variables: Any, pairs: Pair, keys: jax.Array) 
     overlaps = objective.overlaps(recipe.architecture, parts, pairs.box_xyxy)
     labels = label_batch(recipe, keys, pairs).label
     best = jnp.argmax(scores, axis=1)
-    is_positive = labels == 1
+    is_positive, is_negative = labels == 1, labels == 0
+    highest = jnp.max(scores, axis=1, where=is_negative, initial=-jnp.inf)
     return {
         "iou": jnp.where(pairs.negative, jnp.nan, jnp.take_along_axis(overlaps, best[:, None], axis=1)[:, 0]),
         "positive": jnp.mean(scores, axis=1, where=is_positive),
-        "negative": jnp.max(scores, axis=1, where=labels == 0, initial=-jnp.inf),
+        "negative": jnp.where(jnp.any(is_negative, axis=1), highest, jnp.nan),
         "rank": jax.vmap(spearman)(scores, overlaps, is_positive),
     }
 

@@ -101,7 +101,7 @@ def _strokes(numbers: Numbers, x: Array, y: Array, seed: Array) -> Array:
 
 
 def render_fields(tape: Array, seed: Array) -> Array:
-    """Renders a pair's patterns from `TAPE` numbers and a `uint32` seed, `uint8 [FIELDS, SIDE, SIDE]`."""
+    """Renders a pair's patterns from `TAPE` numbers and a `uint32` seed, `float32 [FIELDS, SIDE, SIDE]` in [0, 1]."""
     numbers = Numbers(tape)
     grid = (jnp.arange(SIDE, dtype=jnp.float32) + 0.5) / SIDE
     x, y = jnp.broadcast_to(grid[None, :], (SIDE, SIDE)), jnp.broadcast_to(grid[:, None], (SIDE, SIDE))
@@ -109,7 +109,7 @@ def render_fields(tape: Array, seed: Array) -> Array:
     # A slight swing keeps the regular patterns from looking drawn with a ruler.
     swing = numbers.uniform(0.0, 0.03) * (noises[0] - 0.5)
     regular = (_waves(numbers, x + swing, y + swing), _bricks(numbers, x, y, seed), _strokes(numbers, x, y, seed))
-    return (jnp.stack([*noises, *regular]) * 255.0 + 0.5).astype(jnp.uint8)
+    return jnp.stack([*noises, *regular])
 
 
 def pack_fields(fields: Array) -> Array:
@@ -118,7 +118,7 @@ def pack_fields(fields: Array) -> Array:
     A word holds a texel and its neighbours to the right, below, and below to the right: interpolation reads it alone.
     The regular patterns are smoothed by a texel, so that their hard edges may be resampled.
     """
-    words = fields.astype(jnp.uint32)
+    words = (fields * 255.0 + 0.5).astype(jnp.uint32)
     hard = words[NOISES:]
     across = hard + jnp.roll(hard, 1, 2)
     words = jnp.concatenate([words[:NOISES], (across + jnp.roll(across, 1, 1)) >> 2])

@@ -59,23 +59,22 @@ class View:
     camera: Camera
 
 
-def _patch(view: View, index: Array, side: int, patch: int) -> tuple[Array, Array, Array]:
-    """Corner `int32 [2]` (x, y) of the patch in which an instance is drawn, and its pixels' sprite coordinates."""
+def _patches(view: View, side: int, patch: int) -> Array:
+    """Where and how each instance is drawn, `float32 [N, 9]`: sprite, corner (x, y), and (u, v) by column and row.
+
+    Columns and rows are those of the patch: u = row[3] column + row[4] row + row[5], v likewise with the last three.
+    """
+    instances = view.instances
     step = (view.window[2:] - view.window[:2]) / (side - 1)
-    middle = (view.instances.centre[index] - view.window[:2]) / step
-    corner = jnp.clip(jnp.round(middle - 0.5 * patch), 0.0, float(side - patch))
-    line = jnp.arange(patch, dtype=jnp.float32)
-    x = (line + corner[0]) * step[0] + view.window[0] - view.instances.centre[index, 0]
-    y = (line + corner[1]) * step[1] + view.window[1] - view.instances.centre[index, 1]
-    inverse = _inverse(view.instances.matrix[index])
-    u = inverse[0, 0] * x[None, :] + inverse[0, 1] * y[:, None]
-    v = inverse[1, 0] * x[None, :] + inverse[1, 1] * y[:, None]
-    return corner.astype(jnp.int32), u, v
-
-
-def _inverse(matrix: Array) -> Array:
-    (a, b), (c, d) = matrix
-    return jnp.stack([jnp.stack([d, -b]), jnp.stack([-c, a])]) / (a * d - b * c)
+    middle = (instances.centre - view.window[None, :2]) / step[None]
+    corner = jnp.clip(jnp.round(middle - 0.5 * patch), 0.0, float(side - patch))  # [N, 2]
+    origin = corner * step[None] + view.window[None, :2] - instances.centre
+    a, b, c, d = instances.matrix.reshape(-1, 4).T
+    scale = 1.0 / (a * d - b * c)
+    rows = [instances.sprite.astype(jnp.float32), *corner.T]
+    for p, q in ((d * scale, -b * scale), (-c * scale, a * scale)):
+        rows += [p * step[0], q * step[1], p * origin[:, 0] + q * origin[:, 1]]
+    return jnp.stack(rows, axis=1)
 
 
 def sample_sprite(sprites: Array, which: Array, u: Array, v: Array) -> list[Array]:
@@ -99,14 +98,15 @@ def sample_sprite(sprites: Array, which: Array, u: Array, v: Array) -> list[Arra
 
 def _with_instances(ground: Array, view: View, sprites: Array, patch: int) -> Array:
     """Draws the objects over a background; `uint32 [side, side]` words of B, G and R."""
-    side = ground.shape[-1]
-    order = jnp.argsort(~view.instances.present, stable=True)
+    rows = _patches(view, ground.shape[-1], patch)[jnp.argsort(~view.instances.present, stable=True)]
+    line = jnp.arange(patch, dtype=jnp.float32)
+    x, y = line[None, :], line[:, None]
 
     def draw(number: Array, image: Array) -> Array:
-        index = order[number]
-        corner, u, v = _patch(view, index, side, patch)
-        *colour, cover = sample_sprite(sprites, view.instances.sprite[index], u, v)
-        start = (corner[1], corner[0])
+        row = jax.lax.dynamic_slice(rows, (number, jnp.zeros_like(number)), (1, rows.shape[1]))[0]
+        u, v = row[3] * x + row[4] * y + row[5], row[6] * x + row[7] * y + row[8]
+        *colour, cover = sample_sprite(sprites, row[0].astype(jnp.int32), u, v)
+        start = (row[2].astype(jnp.int32), row[1].astype(jnp.int32))
         below = jax.lax.dynamic_slice(image, start, (patch, patch))
         mixed = [plane + unpack_byte(below, k) * (1.0 - cover) for k, plane in enumerate(colour)]
         return jax.lax.dynamic_update_slice(image, pack(mixed), start)

@@ -22,8 +22,8 @@ def surfaces(photo=(False, False, False), offset=10.0):
 
 def coloured(top, below=None, share=1.0, x=0.0, y=0.0, photo=(False, False, False), photograph=None, detail=0.0):
     """BGR of a single pixel; pattern 1 is a ramp of a grey level per column, all others are 0."""
-    ramp = jnp.zeros((fields.FIELDS, fields.SIDE, fields.SIDE), jnp.uint8)
-    ramp = ramp.at[1].set(jnp.arange(fields.SIDE, dtype=jnp.uint8)[None, :])
+    ramp = jnp.zeros((fields.FIELDS, fields.SIDE, fields.SIDE))
+    ramp = ramp.at[1].set(jnp.arange(fields.SIDE, dtype=jnp.float32)[None, :] / 255)
     one = lambda value, kind: jnp.full((1, 1), value, kind)  # noqa: E731
     layers = Layers(
         one(top, jnp.int32), one(top if below is None else below, jnp.int32), one(share, jnp.float32),
