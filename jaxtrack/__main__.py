@@ -45,6 +45,11 @@ def guarded(run: commands.Runnable) -> int:
     except BrokenPipeError:
         # Whoever read our output has had enough. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {_printable(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        return _USER_ERROR
     return 0
 
 

@@ -20,7 +20,7 @@ import pytest
 import jaxtrack.data
 from jaxtrack import trackers
 from jaxtrack.__main__ import main
-from jaxtrack.commands import _tracker_choice, evaluate
+from jaxtrack.commands import _tracker_choice, evaluate, train
 from jaxtrack.data import benchmarks
 from jaxtrack.evaluation import metrics
 from jaxtrack.images import make_frame
@@ -29,6 +29,7 @@ from jaxtrack.trackers import deeptrack, opencv
 
 ROOT = Path(__file__).resolve().parents[1]
 README, ADDING, PAPER = ROOT / "README.md", ROOT / "docs" / "adding.md", ROOT / "docs" / "paper_to_code.md"
+TRAINING = ROOT / "docs" / "training.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -54,20 +55,23 @@ def tables(page):
 
 
 REPORTS = ("summary.csv", "per_sequence.csv", "per_attribute.csv")
-EXAMPLES = {title: text for title, text in blocks(ADDING, "python") if title}
+EXAMPLES = {title: text for page in (ADDING, TRAINING) for title, text in blocks(page, "python") if title}
 SHELL = [text for page in PAGES for _, text in blocks(page, "sh")]
 DOCSTRINGS = [ast.get_docstring(ast.parse(path.read_text("utf-8"))) for path in sorted((ROOT / "configs").glob("*.py"))]
-COMMANDS = [
-    shlex.split(line, comments=True)
-    for text in SHELL + [text or "" for text in DOCSTRINGS]
-    for line in text.replace("\\\n", " ").splitlines()
-    if "python evaluate.py" in line
-]
+COMMANDS, TRAININGS = (
+    [
+        shlex.split(line, comments=True)
+        for text in SHELL + [text or "" for text in DOCSTRINGS]
+        for line in text.replace("\\\n", " ").splitlines()
+        if f"python {script}" in line
+    ]
+    for script in ("evaluate.py", "train.py")
+)
 
 
 @pytest.fixture
 def examples(tmp_path_factory):
-    """The modules and config files of docs/adding.md, found as if they lay in the repository; returns their folder."""
+    """The modules and config files of the guides, found as if they lay in the repository; returns their folder."""
     folder = tmp_path_factory.mktemp("examples")
     for title, text in EXAMPLES.items():
         (folder / title).parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +125,18 @@ def test_every_command_is_understood(words, examples, monkeypatch):
         assert entries
 
 
+@pytest.mark.parametrize("words", TRAININGS, ids=" ".join)
+def test_every_training_is_understood(words, examples, monkeypatch):
+    monkeypatch.chdir(examples)
+    arguments = words[words.index("train.py") + 1 :]
+    if "--help" in arguments:
+        with pytest.raises(SystemExit, match="0"):
+            train._parse(arguments, "train.py")
+    else:
+        _, config = train._parse(arguments, "train.py")
+        assert train.loop.make_recipe(config)
+
+
 @pytest.mark.parametrize("line", [line for text in SHELL for line in text.splitlines() if "python -m jaxtrack" in line])
 def test_every_command_of_the_package_is_there_with_its_options(line, capsys):
     words = shlex.split(line, comments=True)[3:]
@@ -133,6 +149,8 @@ def test_every_option_that_is_mentioned_stands_in_the_help(examples, capsys, mon
     monkeypatch.chdir(examples)
     everything = ",".join([*trackers.names(), "configs/wide.py"])
     assert main(["evaluate", "--tracker", everything, "--help"]) == 0
+    for training in ("smoke", "nano_got10k"):
+        assert main(["train", "--config", f"configs/{training}.py", "--help"]) == 0
     known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out))
     mentioned = {option for page in PAGES for span in code_spans(page) for option in re.findall(r"^--[\w.-]+", span)}
     mentioned |= {word for words in COMMANDS for word in words if word.startswith("--")}

@@ -61,7 +61,7 @@ def parse(options: type[Options], argv: Sequence[str], *, prog: str) -> tuple[Op
         extended, args=list(argv), prog=prog, description=inspect.getdoc(options), return_unknown_args=True
     )
     if unknown:
-        _refuse(unknown[0], option_names(options, chosen), prog)
+        refuse(unknown[0], option_names(options, chosen), prog)
     entries = [dataclasses.replace(e, config=getattr(parsed, f"config_{i}")) for i, e in enumerate(chosen)]
     return parsed, entries
 
@@ -82,7 +82,8 @@ def _field_names(config: Any, prefix: str) -> list[str]:
     return names
 
 
-def _refuse(argument: str, known: Sequence[str], prog: str) -> NoReturn:
+def refuse(argument: str, known: Sequence[str], prog: str) -> NoReturn:
+    """Raises `UserError` on an argument that nobody understands, with the options that may have been meant."""
     name = argument.partition("=")[0]
     if not name.startswith("-"):
         raise UserError(f"{name!r} belongs to no option: see {prog} --help")
@@ -118,7 +119,7 @@ def load_config(path: Path) -> Any:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         if not callable(getattr(module, "config", None)):
-            raise UserError("it must define a function config() that returns the configuration of a tracker")
+            raise UserError("it must define a function config() that returns a configuration")
         return module.config()
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

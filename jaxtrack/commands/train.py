@@ -3,7 +3,10 @@
 import argparse
 import dataclasses
 import hashlib
+import inspect
+import os
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +15,10 @@ import jax
 import tyro
 from rich.console import Console
 
-from jaxtrack.commands._tracker_choice import load_config
+from jaxtrack.commands._tracker_choice import load_config, option_names, refuse
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance
+from jaxtrack.evaluation.runner import Entry
 from jaxtrack.training import loop
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.step import TrainState
@@ -25,38 +29,65 @@ from jaxtrack.weights import store
 class Options:
     """Trains a Siamese tracker's network on all devices there are.
 
-    Everything about a training is in its config file; options below `--config.` change single values. Killed and
-    started again with the same folder, it goes on from the last checkpoint and ends with the same parameters, bit for
-    bit. At the end the weights lie in the folder as NAME.safetensors.
+    Everything about a training is in its config file; options that begin with `--set.` change single values. Killed
+    and started again with the same folder, it goes on from the last checkpoint and ends with the same parameters, bit
+    for bit. At the end the weights lie in the folder as NAME.safetensors.
     """
 
-    config_file: Annotated[str, tyro.conf.arg(name="config", metavar="FILE")] = "configs/smoke.py"
+    config: Annotated[str, tyro.conf.arg(metavar="FILE")] = "configs/smoke.py"
     """A Python file with a function config() that returns a TrainConfig."""
     out: Path = Path("runs")
     """Where trainings lie; this one in a folder of its name."""
+    export: str = ""
+    """Do not train: write the weights of a checkpoint that is there, `best` or its step."""
+    cpu_devices: int = 0
+    """Without an accelerator, how many devices the cores are; 0 makes one of each, as far as the batch divides."""
     coordinator: str = ""
-    """For several hosts without a cluster's environment: HOST:PORT of the first process."""
+    """For several hosts: HOST:PORT of the first process; or "auto" where JAX finds it out: Slurm, Kubernetes, Open MPI,
+    TPU pods."""
     processes: int = 1
-    """Number of processes, with --coordinator."""
+    """Number of processes, with a coordinator's HOST:PORT."""
     process: int = 0
-    """Number of this process, with --coordinator."""
+    """Number of this process, from 0, with a coordinator's HOST:PORT."""
 
 
 def run(argv: Sequence[str], *, prog: str) -> None:
     """Parses a command line, trains, writes the weights."""
     options, config = _parse(argv, prog)
-    if options.coordinator:
-        jax.distributed.initialize(options.coordinator, options.processes, options.process)
     folder = options.out / config.name
-    console = Console()
+    if options.export:
+        _say(Console(), write_weights(config, folder, loop.checkpointed(config, folder, options.export)))
+        return
+    _make_cpu_devices(options.cpu_devices, config.batch)
+    _join(options)
+    first = jax.process_index() == 0
+    console = Console(quiet=not first)
     progress = _Progress(console, config)
     with loop.stopping_on_sigterm() as stop:
         state = loop.train(config, folder, report=progress, stop=stop)
     if int(state.step) < config.steps:
         console.print(f"stopped at step {int(state.step)} of {config.steps}: the same command goes on from there")
         return
-    path = write_weights(config, folder, state)
+    if not first:
+        return
+    _say(console, write_weights(config, folder, state))
+
+
+def _say(console: Console, path: Path) -> None:
     console.print(f"weights: {path}", soft_wrap=True, highlight=False)
+
+
+def _make_cpu_devices(wanted: int, batch: int) -> None:
+    """Splits the cores into devices, which keeps all of them busy in what one program does one after the other."""
+    if not wanted and "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = wanted or max(n for n in range(1, cores + 1) if batch % n == 0)
+    try:
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError:  # somebody has used JAX in this process before
+        if wanted:
+            raise UserError("--cpu-devices comes too late: JAX is in use already in this process") from None
 
 
 def write_weights(config: TrainConfig, folder: Path, state: TrainState) -> Path:
@@ -71,17 +102,41 @@ def write_weights(config: TrainConfig, folder: Path, state: TrainState) -> Path:
     return store.save(folder, config.name, {"params": state.params, "batch_stats": state.batch_stats}, meta)
 
 
+def _join(options: Options) -> None:
+    """Makes this process one of several, if the options say so."""
+    if options.coordinator == "auto":
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            raise UserError(
+                f"--coordinator auto: JAX does not know this cluster ({error}): give HOST:PORT of the first process"
+            ) from error
+    elif options.coordinator:
+        jax.distributed.initialize(options.coordinator, options.processes, options.process)
+
+
 def _parse(argv: Sequence[str], prog: str) -> tuple[Options, TrainConfig]:
+    """The options, and the configuration of the file that they name with the values that they change."""
     parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", default=Options.config_file)
+    parser.add_argument("--config", default=Options.config)
     path = parser.parse_known_args(argv)[0].config
     config = load_config(Path(path))
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path}: config() must return a TrainConfig, not a {type(config).__name__}")
-    fields = [("config_", Annotated[TrainConfig, tyro.conf.arg(name="set")], dataclasses.field(default=config))]
-    extended = dataclasses.make_dataclass("Options", fields, bases=(Options,), frozen=True)
-    parsed: Any = tyro.cli(extended, args=list(argv), prog=prog, description=Options.__doc__)
-    return parsed, parsed.config_
+    # The config file chooses of what kind source and labels are; options change what that kind has.
+    kind = Annotated[TrainConfig, tyro.conf.arg(name="set"), tyro.conf.AvoidSubcommands]
+    extended = dataclasses.make_dataclass(
+        "Options", [("set_", kind, dataclasses.field(default=config))], bases=(Options,), frozen=True
+    )
+    with warnings.catch_warnings():
+        # A source of somebody's own is not among those that TrainConfig names.
+        warnings.filterwarnings("ignore", ".*does not match any type in Union", UserWarning)
+        parsed, unknown = tyro.cli(
+            extended, args=list(argv), prog=prog, description=inspect.getdoc(Options), return_unknown_args=True
+        )
+    if unknown:
+        refuse(unknown[0], option_names(Options, [Entry("set", "", config)]), prog)
+    return parsed, parsed.set_
 
 
 class _Progress:
@@ -97,7 +152,8 @@ class _Progress:
         done = now[1] - self._first[1]
         left = (self._config.steps - now[1]) * (now[0] - self._first[0]) / done if done else None
         eta = "-" if left is None else f"{left / 60:.1f} min"
-        iou = f"  IoU {record['validation_iou']:.3f}" if "validation_iou" in record else ""
+        # What is not finite stands as text in a record.
+        iou = f"  IoU {float(record['validation_iou']):.3f}" if "validation_iou" in record else ""
         self._console.print(
             f"{now[1]}/{self._config.steps}  loss {record['loss']:.4f}  rate {record['rate']:.2e}  "
             f"{record['pairs_per_second']:.1f} pairs/s, {record['data_wait']:.0%} waiting for data  ETA {eta}{iou}",

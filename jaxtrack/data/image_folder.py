@@ -54,7 +54,7 @@ class ImageFolder:
             data = self.paths[index].read_bytes()
         except OSError as error:
             raise UserError(f"{self._where(index)} cannot be read: {error.strerror or error}") from error
-        image = _decode_image(data)
+        image = decode_image(data)
         if image is None:
             raise UserError(
                 f"{self._where(index)} does not decode as an image ({len(data)} bytes): fetch or copy it again"
@@ -75,7 +75,7 @@ def _images_in(folder: Path) -> list[Path]:
     return images
 
 
-def _decode_image(data: bytes) -> np.ndarray | None:
+def decode_image(data: bytes) -> np.ndarray | None:
     """`uint8 [H, W, 3]` RGB, or None if the bytes are not a complete image."""
     # OpenCV before 5 decodes a JPEG that was cut off and paints the rest grey, which would only lower scores.
     if data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < 0:

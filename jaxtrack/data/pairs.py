@@ -39,7 +39,7 @@ class Use:
     """Videos in the pool; -1 for each video once."""
 
 
-# SiamBAN's and RBO's training (siamese specification, 6.2). Other datasets get `Use(name)`.
+# As SiamBAN's and RBO's configurations have it. Other datasets get `Use(name)`.
 USES = (
     Use("vid", 100, 100_000),
     Use("youtubebb", 3, 200_000),

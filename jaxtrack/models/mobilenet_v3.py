@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxtrack.models.layers import HE_FAN_OUT, ConvNorm
+from jaxtrack.models.normalisation import channel_sums
 
 _STEM = 16
 
@@ -50,11 +50,8 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[B, H, W, C]` to the same shape."""
-        batch, height, width, channels = x.shape
-        # The mean as a product: XLA would fuse a sum on CPU with the convolution before it, which then is computed
-        # twice, once for the mean.
-        shares = jnp.full((batch, 1, height * width), 1 / (height * width), x.dtype)
-        mean = (shares @ x.reshape(batch, height * width, channels))[:, 0]  # [B, C]
+        channels = x.shape[-1]
+        mean = jax.vmap(channel_sums)(x) / (x.shape[1] * x.shape[2])  # [B, C]
         squeezed = nn.relu(nn.Dense(make_divisible(channels // 4), name="fc1")(mean))
         scale = nn.hard_sigmoid(nn.Dense(channels, name="fc2")(squeezed))  # [B, C]
         return x * scale[:, None, None]

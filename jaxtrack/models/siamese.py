@@ -83,6 +83,8 @@ class Architecture:
       search_px: side of the search region.
       stride_px: distance of neighbouring cells of the output in the search region.
       score_cells: side S of the output.
+      exact_centre: whether boxes count from the middle of the crop that was cut out. The published networks' trackers
+        take the centre that was asked for instead, which is half a pixel off on average, and their training is so too.
     """
 
     backbone: nn.Module
@@ -93,6 +95,7 @@ class Architecture:
     search_px: int = 255
     stride_px: int = 8
     score_cells: int = 25
+    exact_centre: bool = False
 
 
 _LONG_TERM_WIDTHS = (128, 256, 512)  # Neck and head are as wide as their level.
@@ -122,10 +125,14 @@ PUBLISHED: dict[str, Architecture] = {
 # Those that jaxtrack trains by itself: small enough for a few CPU cores.
 SMALL: dict[str, Architecture] = {
     "siamban_nano": Architecture(
-        SmallResNet(), AdjustLayers(64), BANHead(levels=1, features=64, weighted=False), "points"
+        SmallResNet(), AdjustLayers(64), BANHead(1, 64, weighted=False), "points", exact_centre=True
     ),
     "siamban_pico": Architecture(
-        SmallResNet((12, 16, 32), ((), (), (1, 2))), AdjustLayers(32), BANHead(1, 32, weighted=False), "points"
+        SmallResNet((12, 16, 32), ((), (), (1, 2))),
+        AdjustLayers(32),
+        BANHead(1, 32, weighted=False),
+        "points",
+        exact_centre=True,
     ),
 }
 ARCHITECTURES = {**PUBLISHED, **SMALL}

@@ -160,9 +160,14 @@ def crop_square(frame: Frame, centre: jax.Array, side: jax.Array, out: int, fill
     Returns:
       `float32 [1, out, out, 3]`, whole grey levels in [0, 255].
     """
-    corner = jnp.floor(centre - (side + 1) / 2 + 0.5).astype(jnp.int32)
+    corner = crop_corner(centre, side).astype(jnp.int32)
     rgb = images.crop_fixed_point(frame.pixels, frame.size, corner, side.astype(jnp.int32), out, fill)
     return rgb[None, :, :, ::-1]
+
+
+def crop_corner(centre: jax.Array, side: jax.Array) -> jax.Array:
+    """The first pixel (x, y) of `crop_square`'s square, `float32 [2]`."""
+    return jnp.floor(centre - (side + 1) / 2 + 0.5)
 
 
 def mean_colour(frame: Frame) -> jax.Array:
@@ -258,7 +263,16 @@ def look(parts: Parts, params: Any, state: State, frame: Frame, search_px: int) 
     crop_side = jnp.round(side * (search_px / architecture.template_px))
     crop = crop_square(frame, state.centre, crop_side, search_px, state.fill)
     cls, loc = parts.network.search(params, state.kept, crop)
-    return candidates(architecture.kind, architecture.stride_px, cls[0], loc[0]), architecture.template_px / side
+    found, scale = (
+        candidates(architecture.kind, architecture.stride_px, cls[0], loc[0]),
+        architecture.template_px / side,
+    )
+    if architecture.exact_centre:
+        # What was cut out is whole pixels: its middle is up to one pixel left of and above the wished-for centre.
+        middle = crop_corner(state.centre, crop_side) + crop_side / 2
+        moved = jnp.concatenate([(middle - state.centre) * scale, jnp.zeros(2)])
+        found = found._replace(boxes_cxcywh=found.boxes_cxcywh + moved[None])
+    return found, scale
 
 
 def advance(

@@ -5,6 +5,7 @@ The data's position is the step (`jaxtrack.training.sources`), so it is saved wi
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,21 @@ from jaxtrack.training.step import TrainState
 class Checkpoints:
     """The checkpoints in a folder; the newest few are kept, and those that the policy picks out."""
 
-    def __init__(self, folder: Path, *, keep: int, best: str | None = None):
+    def __init__(self, folder: Path, *, keep: int | None, best: str | None = None):
         """Opens the folder, which need not exist.
 
         Args:
           folder: where they lie.
-          keep: how many of the newest are kept.
-          best: the metric whose greatest value is kept, too; None for none.
+          keep: how many of the newest are kept; None for all.
+          best: the metric whose greatest value is kept, too; NaN is less than any. None for none.
         """
         policies = ocp.training.preservation_policies
         kept: list[Any] = [policies.LatestN(keep)]
         if best is not None:
-            value = lambda metrics: metrics[best]  # noqa: E731
+
+            def value(metrics: dict[str, float]) -> float:
+                return -math.inf if math.isnan(metrics[best]) else metrics[best]
+
             kept.append(policies.BestN(get_metric_fn=value, n=1, keep_checkpoints_without_metrics=False))
         # Orbax's own policies do not fit its own protocols in the eyes of a type checker.
         policy: Any = policies.AnyPreservationPolicy(kept)
@@ -69,9 +73,25 @@ class Checkpoints:
         with self._writing(None):
             self._orbax.wait()
 
+    def find(self, which: str) -> int:
+        """The step of a checkpoint: `best`, the one with the best validation, or a step written out."""
+        if which == "best":
+            known: Any = [(c.metrics["iou"], c.step) for c in self._orbax.checkpoints if c.metrics]  # type: ignore[index]
+            if known:
+                return max(known)[1]
+        elif which.isdecimal() and int(which) in self.steps:
+            return int(which)
+        there = ", ".join(map(str, self.steps)) or "none"
+        raise UserError(f"{self.folder} has no checkpoint {which}: there are {there}")
+
     def stage(self, step: int) -> str:
         """The stage that a checkpoint belongs to, whose optimiser state it holds."""
-        return (self._orbax.metadata(step).custom_metadata or {})["stage"]  # type: ignore[index]
+        try:
+            return (self._orbax.metadata(step).custom_metadata or {})["stage"]  # type: ignore[index]
+        except Exception as error:  # as in `load`
+            raise UserError(
+                f"{self.folder}: checkpoint {step} cannot be read ({_first_line(error)}): delete it"
+            ) from error
 
     def load(self, step: int, like: TrainState) -> TrainState:
         """The state of a checkpoint.
@@ -92,8 +112,20 @@ class Checkpoints:
                 f"{self.folder}: checkpoint {step} cannot be restored ({_first_line(error)}): delete it to resume from "
                 "an earlier one, or train in another folder"
             ) from error
+        self._check_shapes(step, plain, abstract)
         plain = jax.tree.map(jnp.asarray, plain)
         return like.replace(**{**plain, "key": jax.random.wrap_key_data(plain["key"])})  # type: ignore[attr-defined]
+
+    def _check_shapes(self, step: int, found: Any, expected: Any) -> None:
+        """Refuses arrays of other shapes, which Orbax restores as they are."""
+        for (path, leaf), wanted in zip(
+            jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True
+        ):
+            if leaf.shape != wanted.shape:
+                raise UserError(
+                    f"{self.folder}: checkpoint {step} is of another network: {jax.tree_util.keystr(path)} has the "
+                    f"shape {list(leaf.shape)}, not {list(wanted.shape)}: train in another folder"
+                )
 
     def close(self) -> None:
         """Waits and frees what Orbax holds."""

@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.training.labels import AnchorLabels, EllipseLabels
 from jaxtrack.training.objective import Objective
-from jaxtrack.training.optimiser import Optimiser
+from jaxtrack.training.optimiser import FROM_NOTHING, Optimiser
 from jaxtrack.training.sources import Disk, Procedural
 
 
@@ -24,7 +24,7 @@ class TrainConfig:
     """How candidates are labelled."""
     objective: Objective = dataclasses.field(default_factory=Objective)
     """What is minimised."""
-    optimiser: Optimiser = dataclasses.field(default_factory=Optimiser)
+    optimiser: Optimiser = FROM_NOTHING
     """How."""
     batch: int = 32
     """Pairs in a step, over all devices and processes."""
@@ -33,9 +33,11 @@ class TrainConfig:
     steps_per_epoch: int = 500
     """Steps in an epoch."""
     seed: int = 0
-    """Of initial parameters, labels and pairs."""
+    """Of initial parameters and labels; pairs have their source's."""
     normalisation: Literal["mean", "per_device"] = "mean"
     """Losses as means over the whole batch, or over each device's share with gradients summed (the references')."""
+    reference_devices: int = 0
+    """With `per_device`, the number of devices that the rates were made for; 0 takes any."""
     sync_norm: bool = False
     """Whether batch statistics are those of all devices."""
     checkpoint_steps: int = 500
@@ -45,7 +47,8 @@ class TrainConfig:
     validation_pairs: int = 256
     """Pairs of the validation split; 0 for no validation."""
     start: str = ""
-    """Weights to start from: a safetensors file of the same architecture; empty for random ones."""
+    """Weights to start from: a safetensors file of the same architecture, or of its backbone alone; empty for random
+    ones."""
 
     def __post_init__(self) -> None:
         """Refuses numbers that cannot be."""

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from jaxtrack import files
 from jaxtrack.compilation import Program
@@ -77,23 +78,23 @@ def train(
         damaged or cannot be written; a loss or gradient is not finite.
     """
     devices = list(devices or jax.devices())
-    _check_batch(config.batch, len(devices))
-    _claim(folder, config)
+    _check_devices(config, len(devices))
     recipe = make_recipe(config)
+    _claim(folder, config)
     best = "iou" if config.validation_pairs else None
     with contextlib.closing(Checkpoints(folder / "checkpoints", keep=config.keep, best=best)) as checkpoints:
-        state, stage = _resume(config, recipe, checkpoints) or _begin(config, recipe)
+        state, stage = _resume(config, recipe, checkpoints) or first_state(config, recipe)
         log = Log(folder, int(state.step))
         run = _Run(config, recipe, devices, checkpoints, log, validator(config, recipe), report, stop or Stop())
         for current in itertools.dropwhile(lambda s: s.name != stage.name, _stages(config)):
             state = run.stage(current, state)
-            if run.stop.asked:
+            if int(state.step) < run.last_step(current):
                 break
     return state
 
 
 def make_recipe(config: TrainConfig) -> Recipe:
-    """What the steps of a training are made of; `UserError` where architecture and labels do not fit."""
+    """What the steps of a training are made of; `UserError` where parts of the configuration do not fit."""
     if config.architecture not in siamese.ARCHITECTURES:
         known = ", ".join(sorted(siamese.ARCHITECTURES))
         raise UserError(f"there is no architecture {config.architecture!r}: choose one of {known}")
@@ -104,6 +105,9 @@ def make_recipe(config: TrainConfig) -> Recipe:
             f"{config.architecture} has {architecture.kind}: its labels must be {fitting.__name__}, "
             f"not {type(config.labels).__name__}"
         )
+    source = config.source
+    if config.validation_pairs and isinstance(source, sources.Disk) and not source.validation_folders:
+        raise UserError("validation_pairs needs validation_folders in the source: name some, or set it to 0")
     return Recipe(
         architecture,
         config.source.pairs,
@@ -114,41 +118,64 @@ def make_recipe(config: TrainConfig) -> Recipe:
     )
 
 
-def _check_batch(batch: int, count: int) -> None:
-    if batch % count:
-        sizes = sorted({max(batch // count, 1) * count, (batch // count + 1) * count})
+def _check_devices(config: TrainConfig, count: int) -> None:
+    if config.batch % count:
+        sizes = sorted({max(config.batch // count, 1) * count, (config.batch // count + 1) * count})
         near = " or ".join(map(str, sizes))
-        raise UserError(f"a batch of {batch} does not divide over {count} devices: take {near}")
+        raise UserError(f"a batch of {config.batch} does not divide over {count} devices: take {near}")
+    wanted = config.reference_devices
+    if config.normalisation == "per_device" and wanted and wanted != count:
+        raise UserError(
+            f"{config.name} sums the gradients of {wanted} devices, as its reference does, and there are {count}: "
+            'train with normalisation "mean", or set reference_devices to 0 to sum those that there are'
+        )
 
 
 def _claim(folder: Path, config: TrainConfig) -> None:
-    """Writes the configuration into the folder, or compares with the one that is there."""
+    """Writes the configuration into the folder, or compares with that of the checkpoints that are there."""
     path = folder / "config.json"
     mine = provenance.to_json(config)
-    if path.is_file():
+    if path.is_file() and any(entry.name.isdigit() for entry in (folder / "checkpoints").glob("*")):
         difference = provenance.differences(json.loads(path.read_text()), mine)
         if difference:
             raise UserError(
                 f"{folder} holds a training with another configuration ({difference}): choose another folder"
             )
-        return
-    files.write_text(path, json.dumps(mine, indent=1) + "\n")
+    elif jax.process_index() == 0:
+        files.write_text(path, json.dumps(mine, indent=1) + "\n")
+        files.write_text(folder / "environment.json", json.dumps(provenance.environment(), indent=1) + "\n")
 
 
 def initial_variables(config: TrainConfig, recipe: Recipe) -> Any:
-    """The variables that a training starts from: drawn by its seed, or those of a file."""
-    if config.start:
-        variables, meta = store.load(store.locate(config.start))
-        if meta.architecture != config.architecture:
-            raise UserError(f"{config.start} holds {meta.architecture}, the training is of {config.architecture}")
-        return jax.tree.map(jnp.asarray, variables)
+    """The variables that a training starts from: those of a file, or drawn by its seed what the file does not hold."""
+    if not config.start:
+        return _drawn_variables(config, recipe)
+    loaded, meta = store.load(store.locate(config.start))
+    loaded = jax.tree.map(jnp.asarray, loaded)
+    if meta.architecture == config.architecture:
+        return loaded
+    if meta.architecture in siamese.BACKBONES:
+        drawn = _drawn_variables(config, recipe)
+        started = {kind: _with_backbone(part, loaded[kind]["backbone"]) for kind, part in drawn.items()}
+        if jax.tree.map(jnp.shape, started) == jax.tree.map(jnp.shape, drawn):
+            return started
+    raise UserError(f"{config.start} holds {meta.architecture}, the training is of {config.architecture}")
+
+
+def _with_backbone(variables: Any, backbone: Any) -> Any:
+    """Variables whose backbone is that of a file, which may have more parts than the network needs."""
+    return {**variables, "backbone": {name: backbone.get(name) for name in variables["backbone"]}}
+
+
+def _drawn_variables(config: TrainConfig, recipe: Recipe) -> Any:
     network = siamese.build(recipe.architecture)
     sides = (recipe.architecture.template_px, recipe.architecture.search_px)
     images = [jnp.zeros((1, side, side, 3)) for side in sides]
     return Program(network.init)(jax.random.key(config.seed), *images)
 
 
-def _begin(config: TrainConfig, recipe: Recipe) -> tuple[TrainState, Stage]:
+def first_state(config: TrainConfig, recipe: Recipe) -> tuple[TrainState, Stage]:
+    """The state that a training begins with, and its first stage."""
     stage = _stages(config)[0]
     variables = initial_variables(config, recipe)
     unknown = sorted(set(config.optimiser.trained_backbone) - set(variables["params"]["backbone"]))
@@ -168,12 +195,13 @@ def _fresh(config: TrainConfig, stage: Stage, step: Any, variables: Any) -> Trai
         step=jnp.asarray(step, jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        optimiser=_updates(config, stage).init(trained),
+        optimiser=updates_of(config, stage).init(trained),
         key=jax.random.key(config.seed),
     )
 
 
-def _updates(config: TrainConfig, stage: Stage) -> Updates:
+def updates_of(config: TrainConfig, stage: Stage) -> Updates:
+    """The optimiser of a stage."""
     return Updates(config.optimiser, stage, config.epochs, config.steps_per_epoch)
 
 
@@ -187,11 +215,23 @@ def _resume(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints) -> tu
         return None
     step = checkpoints.steps[-1]
     stage = next(s for s in _stages(config) if s.name == checkpoints.stage(step))
+    return checkpoints.load(step, _like(config, recipe, stage.name)), stage
+
+
+def checkpointed(config: TrainConfig, folder: Path, which: str) -> TrainState:
+    """The state of a checkpoint of the training in `folder`: `best`, by validation, or the one of a step."""
+    with contextlib.closing(Checkpoints(folder / "checkpoints", keep=None)) as checkpoints:
+        step = checkpoints.find(which)
+        return checkpoints.load(step, _like(config, make_recipe(config), checkpoints.stage(step)))
+
+
+def _like(config: TrainConfig, recipe: Recipe, stage_name: str) -> TrainState:
+    """The shapes of a state in a stage."""
+    stage = next(s for s in _stages(config) if s.name == stage_name)
     shapes = siamese.shapes(recipe.architecture)
-    like = jax.eval_shape(
+    return jax.eval_shape(
         lambda: _fresh(config, stage, jnp.int32(0), jax.tree.map(lambda s: jnp.zeros(s.shape), shapes))
     )
-    return checkpoints.load(step, like), stage
 
 
 def validator(config: TrainConfig, recipe: Recipe) -> Callable[[TrainState], dict[str, float]]:
@@ -200,7 +240,7 @@ def validator(config: TrainConfig, recipe: Recipe) -> Callable[[TrainState], dic
         return lambda state: {}
     held_out = dataclasses.replace(config.source, split="validation")
     batch = min(config.batch, config.validation_pairs)
-    count = config.validation_pairs // batch
+    count = math.ceil(config.validation_pairs / batch)
 
     def measure(variables: Any, items: Any, numbers: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(numbers)
@@ -209,13 +249,15 @@ def validator(config: TrainConfig, recipe: Recipe) -> Callable[[TrainState], dic
     program = Program(measure)
 
     def run(state: TrainState) -> dict[str, float]:
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        # On one device: arrays that span several would have each of them do the same.
+        variables = jax.device_put({"params": state.params, "batch_stats": state.batch_stats}, jax.local_devices()[0])
         with contextlib.closing(held_out.batches(0, batch, 0, 1)) as batches:
             parts = [
                 program(variables, items, sources.sample_numbers(i, batch, 0, 1))
                 for i, items in enumerate(itertools.islice(batches, count))
             ]
-        return validation.summary(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts))
+        whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: config.validation_pairs], *parts)
+        return validation.summary(whole)
 
     return run
 
@@ -235,43 +277,53 @@ class _Run:
 
     def stage(self, stage: Stage, state: TrainState) -> TrainState:
         """The steps of a stage from where `state` is."""
-        config = self.config
-        later = [s.first_step for s in _stages(config) if s.first_step > stage.first_step]
-        last_step = min([*later, config.steps])
-        step = int(state.step)
+        config, last_step = self.config, self.last_step(stage)
+        step, stopping = int(state.step), False
         if step == stage.first_step:
             # A stage starts with an optimiser of its own: as in the references, momentum is lost.
             state = _fresh(config, stage, state.step, {"params": state.params, "batch_stats": state.batch_stats})
         if jax.process_count() > 1:
             state = on_all_hosts(state, self.devices)
-        program = make_step(self.recipe, stage, _updates(config, stage), self.devices)
+        program = make_step(self.recipe, stage, updates_of(config, stage), self.devices)
         place = (config.batch, jax.process_index(), jax.process_count())
         window = Window(config, step)
         with contextlib.closing(config.source.batches(step, *place)) as batches:
-            while step < last_step and not self.stop.asked:
+            while step < last_step and not stopping:
                 with window.waiting():
                     items = jax.tree.map(self._split, next(batches))
                 state, metrics = program(state, items, self._split(sources.sample_numbers(step, *place)))
                 step += 1
                 window.add(step, metrics)
-                saving = step % config.checkpoint_steps == 0 or step == last_step or self.stop.asked
-                if step % RECORD_STEPS == 0 or saving:
-                    self._record(window, state, stage, saving)
+                stopping = self._stopping(step)
+                saving = step % config.checkpoint_steps == 0 or step == last_step
+                if step % RECORD_STEPS == 0 or saving or stopping:
+                    # Whoever asks to stop may not wait for a validation.
+                    measures = self.validate(state) if saving and not stopping else {}
+                    self._record(window, measures)
+                    if saving or stopping:
+                        self.checkpoints.save(state, stage.name, measures or None)
                     window = Window(config, step)
         return state
+
+    def last_step(self, stage: Stage) -> int:
+        """The step that a stage ends with."""
+        later = [s.first_step for s in _stages(self.config) if s.first_step > stage.first_step]
+        return min([*later, self.config.steps])
+
+    def _stopping(self, step: int) -> bool:
+        """Whether the training ends after this step; all processes must say the same."""
+        if jax.process_count() == 1:
+            return self.stop.asked
+        return step % RECORD_STEPS == 0 and bool(np.any(multihost_utils.process_allgather(np.asarray(self.stop.asked))))
 
     def _split(self, leaf: np.ndarray) -> np.ndarray:
         """This process's share of a batch, `[device, sample, ...]`."""
         local = sum(device.process_index == jax.process_index() for device in self.devices)
         return leaf.reshape(local, -1, *leaf.shape[1:])
 
-    def _record(self, window: "Window", state: TrainState, stage: Stage, saving: bool) -> None:
-        record = window.record()
-        measures = self.validate(state) if saving else {}
-        self.log.write({**record, **{f"validation_{name}": value for name, value in measures.items()}})
+    def _record(self, window: "Window", measures: dict[str, float]) -> None:
+        self.log.write({**window.record(), **{f"validation_{name}": value for name, value in measures.items()}})
         self.report(self.log.records[-1])
-        if saving:
-            self.checkpoints.save(state, stage.name, measures)
 
 
 class Window:

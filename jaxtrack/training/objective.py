@@ -1,6 +1,6 @@
 """What Siamese networks are trained for: classification, boxes, and the ranking of candidates.
 
-The terms are pure functions of `jaxtrack.losses`; here they are chosen and weighted (siamese.md, 5.5).
+The terms are pure functions of `jaxtrack.losses`; here they are chosen and weighted (RBO paper, section 3).
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrack import boxes
-from jaxtrack.errors import check_numbers
+from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.losses import classification, ranking, regression
 from jaxtrack.losses.reduction import Term
 from jaxtrack.models import grids
@@ -45,14 +45,22 @@ class Objective:
     """Negatives that the cross entropy draws from a device's whole batch (48 in SiamRPN++-RBO)."""
 
     def __post_init__(self) -> None:
-        """Refuses negative weights, and a draw of nothing."""
+        """Refuses negative weights, nothing but zeros, and a draw of nothing."""
         terms = ("cls", "loc", "classification_ranking", "iou_ranking", "joint_ranking", "hard_cls")
         drawn = () if self.pooled_negatives is None else ("pooled_negatives",)
         check_numbers(self, positive=("gamma", *drawn), not_negative=terms)
+        if not any(getattr(self, name) for name in terms):
+            raise UserError("an Objective needs a weight above 0")
 
 
 def terms(
-    config: Objective, architecture: Architecture, cls: jax.Array, loc: jax.Array, labels: Labels, key: jax.Array
+    config: Objective,
+    architecture: Architecture,
+    cls: jax.Array,
+    loc: jax.Array,
+    labels: Labels,
+    key: jax.Array,
+    positives: int = 16,
 ) -> tuple[dict[str, Term], dict[str, float]]:
     """The terms of a device's batch and their weights.
 
@@ -63,21 +71,22 @@ def terms(
       loc: `float32 [B, S, S, 4 A]`.
       labels: with a leading axis B.
       key: for drawing negatives.
+      positives: most positives that the labels of an image may have.
     """
     logits, parts = per_candidate(cls, 2), per_candidate(loc, 4)
     released = config.variant == "released"
-    pools = classification.select_cross_entropy(
-        logits, labels.label, released=released, negatives=config.pooled_negatives, key=key
-    )
-    half = 0.5 if released else 1.0
-    found = {
-        "cls_positive": (pools.positive, config.cls * half),
-        "cls_negative": (pools.negative, config.cls * half),
-        "loc": (_location(config, architecture, parts, labels), config.loc),
-    }
+    found: dict[str, tuple[Term, float]] = {}
+    if config.cls:
+        pools = classification.select_cross_entropy(
+            logits, labels.label, released=released, negatives=config.pooled_negatives, key=key
+        )
+        half = config.cls * (0.5 if released else 1.0)
+        found |= {"cls_positive": (pools.positive, half), "cls_negative": (pools.negative, half)}
+    if config.loc:
+        found["loc"] = (_location(config, architecture, parts, labels), config.loc)
     if config.hard_cls:
         found["cls_hard"] = (classification.hard_cross_entropy(logits, labels.label), config.hard_cls)
-    found |= _ranking(config, architecture, logits, parts, labels)
+    found |= _ranking(config, architecture, logits, parts, labels, positives)
     return {name: term for name, (term, _) in found.items()}, {name: weight for name, (_, weight) in found.items()}
 
 
@@ -114,12 +123,17 @@ def _location(config: Objective, architecture: Architecture, parts: jax.Array, l
 
 
 def _ranking(
-    config: Objective, architecture: Architecture, logits: jax.Array, parts: jax.Array, labels: Labels
+    config: Objective,
+    architecture: Architecture,
+    logits: jax.Array,
+    parts: jax.Array,
+    labels: Labels,
+    positives: int,
 ) -> dict[str, tuple[Term, float]]:
     found = {}
     scores = jax.nn.sigmoid(logits[..., 1] - logits[..., 0])
     if config.classification_ranking:
-        term = ranking.classification_ranking(scores, labels.label, variant=config.variant)
+        term = ranking.classification_ranking(scores, labels.label, variant=config.variant, max_positives=positives)
         found["cr"] = (term, config.classification_ranking)
     if not config.iou_ranking and not config.joint_ranking:
         return found
@@ -128,12 +142,12 @@ def _ranking(
     found_overlaps = regression.iou(predicted_boxes(architecture, parts), target)
     if config.iou_ranking:
         both = ranking.iou_guided_ranking(
-            scores, labels.label, found_overlaps, variant=config.variant, gamma=config.gamma
+            scores, labels.label, found_overlaps, variant=config.variant, gamma=config.gamma, max_positives=positives
         )
         found |= {"igr_1": (both.score, config.iou_ranking), "igr_2": (both.iou, config.iou_ranking)}
     if config.joint_ranking:
         found["igr_ori"] = (
-            ranking.original_iou_ranking(scores, labels.label, found_overlaps),
+            ranking.original_iou_ranking(scores, labels.label, found_overlaps, max_positives=positives),
             config.joint_ranking,
         )
     return found

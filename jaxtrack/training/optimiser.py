@@ -57,6 +57,21 @@ class Optimiser:
             raise UserError(f"momentum of Optimiser must be in [0, 1), not {self.momentum:g}")
 
 
+# From random initialisation: nothing is frozen, Adam gets further in few steps than SGD with the references' rates.
+FROM_NOTHING = Optimiser(
+    method="adamw",
+    schedule="cosine",
+    warmup_rate=1e-4,
+    rate=1e-3,
+    last_rate=1e-5,
+    warmup_epochs=1,
+    weight_decay=0.01,
+    backbone_factor=1.0,
+    frozen_epochs=0,
+    trained_backbone=("stage1", "stage2", "stage3"),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """A part of the training with one set of trained parameters.
@@ -79,7 +94,7 @@ def stages(config: Optimiser, epochs: int, steps_per_epoch: int) -> tuple[Stage,
 
 
 def epoch_rates(config: Optimiser, epochs: int) -> list[float]:
-    """The rate of each epoch by the geometric schedule (siamese.md, 6.5).
+    """The rate of each epoch by the geometric schedule of PySOT's `log` scheduler and warm-up.
 
     >>> [f"{rate:.3g}" for rate in epoch_rates(Optimiser(), 20)[3:7]]
     ['0.00263', '0.00362', '0.005', '0.0036']

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,17 @@ import numpy as np
 from jaxtrack.data import augmentation
 from jaxtrack.data.augmentation import SEARCH, SEARCH_PX, TEMPLATE, TEMPLATE_PX, Augmentation
 from jaxtrack.data.pairs import DiskPairs, PairSampling
-from jaxtrack.data.procedural_pairs import Pair, PairConfig, pair_key, render_batch
+from jaxtrack.data.procedural_pairs import Pair, PairConfig, load_textures, pair_key, render_batch
+
+Split = Literal["train", "validation"]
+_TEXTURES, _TEXTURE_PX = 64, 128  # they are a constant of the program: 12 MiB
 
 
 class Source(Protocol):
     """Training pairs by number."""
 
     @property
-    def split(self) -> str:
+    def split(self) -> Split:
         """Which of its pairs: `train` or `validation`."""
         ...
 
@@ -49,9 +52,11 @@ class Procedural:
 
     look: PairConfig = dataclasses.field(default_factory=PairConfig)
     """What pairs are like."""
+    textures: Path | None = None
+    """A folder of your own images, which become some of the surfaces."""
     seed: int = 0
     """Another seed, other pairs."""
-    split: str = "train"
+    split: Split = "train"
     """Another split, other pairs under the same seed."""
 
     def batches(self, first_step: int, batch: int, process: int, processes: int) -> Generator[np.ndarray, None, None]:
@@ -64,11 +69,11 @@ class Procedural:
     def pairs(self, items: jax.Array) -> Pair:
         """Renders pairs, and changes their colours and sharpness as in training from disk."""
         keys = jax.vmap(lambda number: pair_key(self.seed, number, self.split))(items)
-        pairs = render_batch(keys, self.look)
-        return pairs.replace(  # type: ignore[attr-defined]
-            template=_photometric(keys, 1, self.look.template, pairs.template),
-            search=_photometric(keys, 2, self.look.search, pairs.search),
-        )
+        textures = None if self.textures is None else jnp.asarray(_textures(self.textures))
+        pairs = render_batch(keys, self.look, textures)
+        template, _ = _altered(keys, 1, self.look.template, pairs.template, pairs.box_xyxy)
+        search, box = _altered(keys, 2, self.look.search, pairs.search, pairs.box_xyxy)
+        return pairs.replace(template=template, search=search, box_xyxy=box)  # type: ignore[attr-defined]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +81,9 @@ class Disk:
     """Pairs from datasets that `jaxtrack prepare` has made; the device cuts them out of the stored crops."""
 
     folders: tuple[Path, ...] = ()
-    """The prepared datasets; the validation split is drawn from the same ones, by another seed."""
+    """The prepared datasets."""
+    validation_folders: tuple[Path, ...] = ()
+    """Others, for the validation split."""
     sampling: PairSampling = dataclasses.field(default_factory=PairSampling)
     """How pairs are drawn."""
     template: Augmentation = TEMPLATE
@@ -87,13 +94,14 @@ class Disk:
     """Another seed, other pairs."""
     workers: int = dataclasses.field(default=0, metadata={"identity": False})
     """Processes that decode images; 0 decodes in threads."""
-    split: str = "train"
+    split: Split = "train"
     """Another split, other pairs under the same seed."""
 
     def batches(self, first_step: int, batch: int, process: int, processes: int) -> Generator[Any, None, None]:
         """Stored crops and boxes, read ahead."""
-        return DiskPairs(self.folders, self.sampling).batches(
-            seed=2 * self.seed + (self.split != "train"),
+        folders = self.folders if self.split == "train" else self.validation_folders
+        return DiskPairs(folders, self.sampling).batches(
+            seed=self.seed,
             global_batch=batch,
             start_step=first_step,
             process_index=process,
@@ -102,17 +110,31 @@ class Disk:
         )
 
     def pairs(self, items: Any) -> Pair:
-        """Cuts out, recolours, blurs and mirrors (siamese.md, 6.4)."""
+        """Cuts out, recolours, blurs and mirrors, as the references' data loaders do."""
         keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(self.seed)))(items["index"])
         template, _ = _cut(keys, 3, self.template, items["template"], items["template_box"], items["gray"], TEMPLATE_PX)
         search, box = _cut(keys, 4, self.search, items["search"], items["search_box"], items["gray"], SEARCH_PX)
         return Pair(template=template, search=search, box_xyxy=box, negative=items["negative"])  # type: ignore[call-arg]
 
 
-def _photometric(keys: jax.Array, word: int, config: Augmentation, images: jax.Array) -> jax.Array:
-    own = jax.vmap(functools.partial(jax.random.fold_in, data=word))(keys)
-    # One image at a time: a blur that an image does not need costs nothing then.
-    return jax.lax.map(lambda pair: augmentation.photometric(pair[0], config, pair[1]), (own, images))
+@functools.cache
+def _textures(folder: Path) -> np.ndarray:
+    return load_textures(folder, _TEXTURE_PX, _TEXTURES)
+
+
+def _altered(
+    keys: jax.Array, word: int, config: Augmentation, images: jax.Array, boxes: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Images `[B, S, S, 3]` recoloured, blurred and mirrored, and their boxes `[B, 4]`."""
+
+    def one(sample: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        key, image, box = sample
+        photometric_key, flip_key = jax.random.split(key)
+        return augmentation.flip(flip_key, config, augmentation.photometric(photometric_key, config, image), box)
+
+    samples = (jax.vmap(functools.partial(jax.random.fold_in, data=word))(keys), images, boxes)
+    # One image at a time on a CPU: a blur that an image does not need costs nothing then.
+    return jax.lax.map(one, samples) if jax.default_backend() == "cpu" else jax.vmap(one)(samples)
 
 
 def _cut(
@@ -121,12 +143,11 @@ def _cut(
     """Augmented crops `[B, side, side, 3]` of stored ones, and the boxes in them."""
 
     def one(key: jax.Array, image: jax.Array, box: jax.Array, grey: jax.Array) -> tuple[jax.Array, jax.Array]:
-        window_key, flip_key = jax.random.split(key)
-        window = augmentation.sample_window(window_key, config, side)
+        window = augmentation.sample_window(key, config, side)
         crop = augmentation.crop(image, window, side)
         crop = jnp.where(grey, augmentation.grey(crop), crop)
-        return augmentation.flip(flip_key, config, crop, augmentation.box_in_crop(box, window, side))
+        return crop, augmentation.box_in_crop(box, window, side)
 
     own = jax.vmap(functools.partial(jax.random.fold_in, data=word))(keys)
     crops, found = jax.vmap(one)(own, stored, boxes, gray)
-    return _photometric(keys, word + 2, config, crops), found
+    return _altered(keys, word + 2, config, crops, found)

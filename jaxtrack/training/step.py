@@ -90,7 +90,9 @@ def losses(
         (cls, loc), changed = network.apply(
             variables, pairs.template, pairs.search, train=True, train_backbone=tuple(parts), mutable=["batch_stats"]
         )
-    terms, weights = objective.terms(recipe.objective, recipe.architecture, cls, loc, labels, key)
+    terms, weights = objective.terms(
+        recipe.objective, recipe.architecture, cls, loc, labels, key, positives=recipe.labels.positives
+    )
     return terms, weights, changed["batch_stats"]
 
 
@@ -121,6 +123,8 @@ def make_step(recipe: Recipe, stage: Stage, updates: Updates, devices: Sequence[
         changed, optimiser = updates.apply(chosen, gradients, state.optimiser)
         square = sum((jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(gradients)), jnp.zeros(()))
         metrics["gradient_norm"] = jnp.sqrt(square)
+        first = jax.lax.axis_index(AXIS) == 0
+        stats = jax.tree.map(lambda leaf: jax.lax.psum(jnp.where(first, leaf, 0.0), AXIS), stats)
         state = TrainState(state.step + 1, merge(state.params, changed), stats, optimiser, state.key)  # type: ignore[call-arg]
         return state, metrics
 

@@ -1,8 +1,276 @@
+"""`train`: from a config file to weights that a tracker runs with, and every mistake in a sentence."""
+
+import json
+import os
+import signal
+import types
+
+import jax
+import numpy as np
+import pytest
+import tiny_training
+from command_line import error_of
+from rich.console import Console
+from siamese_brightness import red_square
+
+import jaxtrack
 from jaxtrack.__main__ import main
+from jaxtrack.commands import train
+from jaxtrack.errors import UserError
+from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.trackers import siamese
+from jaxtrack.training import loop
+from jaxtrack.training.config import TrainConfig
+from jaxtrack.weights import store
+
+FILE = '''
+import dataclasses
+import tiny_training
 
 
-def test_training_says_that_it_is_not_there_yet_and_what_is(capsys):
-    assert main(["train", "--steps", "3"]) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert "cannot train networks offline yet" in line
-    assert "evaluate.py" in line
+def config():
+    """Four pairs a step, the whole network from the start."""
+    return tiny_training.config(
+        optimiser=dataclasses.replace(tiny_training.OPTIMISER, frozen_epochs=0),
+        batch=4, epochs=1, steps_per_epoch=50, checkpoint_steps=2, validation_pairs=4,
+    )
+'''
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    return path
+
+
+def arguments(file, out, *more):
+    return ["--config", str(file), "--out", str(out), "--set.steps-per-epoch", "4", *more]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a training by the command; what it printed is in `printed` beside it."""
+    root = tmp_path_factory.mktemp("trained")
+    (root / "mine.py").write_text(FILE)
+    with pytest.MonkeyPatch.context() as patch, (root / "printed").open("w") as printed:
+        patch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
+        patch.setattr("sys.stdout", printed)
+        assert main(["train", *arguments(root / "mine.py", root / "runs")]) == 0
+    return root / "runs" / "tiny"
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# --- what it does --------------------------------------------------------------------------------------------------
+
+
+def test_it_prints_each_record_and_where_the_weights_are(trained):
+    *records, last = (trained.parent.parent / "printed").read_text().splitlines()
+    assert [line.split()[0] for line in records] == ["2/4", "4/4"]
+    logged = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    for line, record in zip(records, logged, strict=True):
+        assert f"loss {record['loss']:.4f}" in line
+        assert f"IoU {record['validation_iou']:.3f}" in line
+        assert "pairs/s" in line
+    assert "ETA -" in records[0]
+    assert records[1].split("ETA ")[1].startswith("0.0 min")
+    assert last == f"weights: {trained / 'tiny.safetensors'}"
+
+
+def test_values_of_the_command_line_take_the_place_of_the_files(trained):
+    stored = json.loads((trained / "config.json").read_text())
+    assert stored["steps_per_epoch"] == 4
+    assert stored["checkpoint_steps"] == 2
+
+
+def test_every_field_can_be_set(file):
+    _, config = train._parse(
+        arguments(
+            file,
+            "runs",
+            *("--set.name", "other", "--set.objective.variant", "paper", "--set.objective.pooled-negatives", "48"),
+            *("--set.optimiser.trained-backbone", "stage3", "--set.labels.positives", "4", "--set.no-sync-norm"),
+        ),
+        "train",
+    )
+    assert (config.name, config.steps_per_epoch, config.batch, config.sync_norm) == ("other", 4, 4, False)
+    assert (config.objective.variant, config.objective.pooled_negatives) == ("paper", 48)
+    assert config.objective.classification_ranking == 0.5
+    assert config.optimiser.trained_backbone == ("stage3",)
+    assert config.labels.positives == 4
+
+
+def test_a_source_that_the_file_chooses_has_its_options(tmp_path):
+    (tmp_path / "disk.py").write_text(
+        "from pathlib import Path\n"
+        "from jaxtrack.training.config import TrainConfig\n"
+        "from jaxtrack.training.sources import Disk\n"
+        "def config():\n"
+        "    return TrainConfig(source=Disk((Path('a'),)))\n"
+    )
+    _, config = train._parse(["--config", str(tmp_path / "disk.py"), "--set.source.folders", "b", "c"], "train")
+    assert [path.name for path in config.source.folders] == ["b", "c"]
+
+
+def test_the_weights_are_the_last_states_and_a_tracker_runs_with_them(trained):
+    path = trained / "tiny.safetensors"
+    variables, meta = store.load(path)
+    assert (meta.architecture, meta.source) == ("tiny", "config.json")
+    assert meta.note == "trained by jaxtrack: tiny, 4 steps"
+    _, config = train._parse(arguments(trained.parent.parent / "mine.py", trained.parent), "train")
+    state = loop.train(config, trained)
+    assert int(state.step) == 4
+    jax.tree.map(np.testing.assert_array_equal, variables, {"params": state.params, "batch_stats": state.batch_stats})
+    config = siamese.Config(architecture="tiny", weights=str(path))
+    video = red_square(frames=3)
+    track = jaxtrack.run(siamese.tracker(config), siamese.init_params(config), video, video.boxes[0])
+    assert track.boxes.shape == (3, 4)
+    assert np.isfinite(track.boxes).all()
+    assert ((track.scores[1:] > 0) & (track.scores[1:] < 1)).all()
+
+
+def test_running_it_again_after_the_end_changes_nothing(trained, capsys):
+    before = contents(trained)
+    assert main(["train", *arguments(trained.parent.parent / "mine.py", trained.parent)]) == 0
+    assert contents(trained) == before
+    assert capsys.readouterr().out.splitlines() == [f"weights: {trained / 'tiny.safetensors'}"]
+
+
+def test_sigterm_ends_it_in_peace_and_the_same_command_goes_on(trained, file, tmp_path, monkeypatch, capsys):
+    batches = tiny_training.Squares.batches
+
+    def terminated(self, first_step, *place):
+        for number, items in enumerate(batches(self, first_step, *place)):
+            if self.split == "train" and number == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield items
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny_training.Squares, "batches", terminated)
+        assert main(["train", *arguments(file, tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == "stopped at step 3 of 4: the same command goes on from there"
+    assert printed.err == ""
+    assert not (tmp_path / "tiny" / "tiny.safetensors").exists()
+    assert main(["train", *arguments(file, tmp_path)]) == 0
+    assert (tmp_path / "tiny" / "tiny.safetensors").read_bytes() == (trained / "tiny.safetensors").read_bytes()
+
+
+def test_a_measure_that_is_no_number_is_printed_as_such(capsys):
+    record = {"step": 2, "loss": 1.0, "rate": 0.1, "pairs_per_second": 3.0, "data_wait": 0.25, "validation_iou": "nan"}
+    train._Progress(Console(), TrainConfig())(record)
+    assert "25% waiting for data  ETA -  IoU nan" in capsys.readouterr().out
+
+
+def test_the_help_lists_the_fields_with_what_they_mean(file, capsys):
+    assert main(["train", "--config", str(file), "--help"]) == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for option in ("--set.batch INT", "--set.objective.iou-ranking FLOAT", "--set.optimiser.clip FLOAT"):
+        assert option in printed
+    assert "--set.labels.positives" in printed
+    assert "--set.source.split" in printed
+    assert "Pairs in a step, over all devices and processes. (default: 4)" in printed
+    assert "options that begin with `--set.` change single values" in printed
+
+
+# --- several processes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], []),
+        (["--coordinator", "auto"], [()]),
+        (["--coordinator", "host:1234", "--processes", "3", "--process", "2"], [("host:1234", 3, 2)]),
+    ],
+)
+def test_processes_are_joined_before_the_training_begins(file, tmp_path, monkeypatch, capsys, options, expected):
+    calls = []
+
+    def begin(*_, **__):
+        raise UserError(f"begun after {calls}")
+
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *given: calls.append(given))
+    monkeypatch.setattr(loop, "train", begin)
+    assert f"begun after {expected}" in error_of("train", capsys, *arguments(file, tmp_path), *options)
+
+
+def test_without_a_known_cluster_automatic_joining_is_refused(file, tmp_path, monkeypatch, capsys):
+    def initialize():
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    line = error_of("train", capsys, *arguments(file, tmp_path), "--coordinator", "auto")
+    assert "JAX does not know this cluster" in line
+    assert "give HOST:PORT" in line
+
+
+def test_only_the_first_process_prints_and_writes_weights(file, tmp_path, monkeypatch, capsys):
+    def done(config, folder, report, **_):
+        report({"step": 4, "loss": 1.0, "rate": 0.1, "pairs_per_second": 3.0, "data_wait": 0.0})
+        return types.SimpleNamespace(step=4)
+
+    monkeypatch.setattr(loop, "train", done)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    assert main(["train", *arguments(file, tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "tiny").exists()
+
+
+# --- mistakes ------------------------------------------------------------------------------------------------------
+
+
+def test_mistakes_of_the_command_line_are_one_sentence(file, tmp_path, capsys):
+    assert "there is no config file" in error_of("train", capsys, "--config", tmp_path / "none.py")
+    other = tmp_path / "tracker.py"
+    other.write_text("from jaxtrack.trackers import siamese\ndef config():\n    return siamese.Config()\n")
+    assert "must return a TrainConfig, not a Config" in error_of("train", capsys, "--config", other)
+    line = error_of("train", capsys, "--config", file, "--set.bach", "8")
+    assert "There is no option --set.bach: did you mean --set.batch" in line
+    assert "There is no option --confg: did you mean --config?" in error_of("train", capsys, "--confg", file)
+    assert "'8' belongs to no option" in error_of("train", capsys, "--config", file, "8")
+    line = error_of("train", capsys, "--config", file, "--set.batch", "0")
+    assert "batch of TrainConfig must be greater than 0, not 0" in line
+    line = error_of("train", capsys, "--config", file, "--set.objective.pooled-negatives", "0")
+    assert "pooled_negatives of Objective must be greater than 0, not 0" in line
+
+
+def test_a_network_that_does_not_fit_is_one_sentence_and_the_folder_stays_free(file, tmp_path, capsys):
+    mistakes = {
+        "there is no architecture 'tinier': choose one of nanotrack_v1, ": ["--set.architecture", "tinier"],
+        "its labels must be AnchorLabels, not EllipseLabels": ["--set.architecture", "siamrpn_r50"],
+        "trained_backbone names layer2, which the backbone of tiny does not have: its parts are stage1, ": [
+            *("--set.optimiser.trained-backbone", "stage3", "layer2"),
+        ],
+        "a batch of 6 does not divide over 4 devices": ["--set.batch", "6"],
+        "there are no weights none.safetensors": ["--set.start", "none.safetensors"],
+    }
+    for sentence, wrong in mistakes.items():
+        assert sentence in error_of("train", capsys, *arguments(file, tmp_path), *wrong)
+
+
+def test_validation_on_pairs_from_disk_needs_folders_of_its_own(tmp_path, capsys):
+    (tmp_path / "disk.py").write_text(
+        "import tiny_training\n"
+        "from jaxtrack.training.sources import Disk\n"
+        "def config():\n"
+        "    return tiny_training.config(source=Disk(('a',)), validation_pairs=4)\n"
+    )
+    line = error_of("train", capsys, "--config", tmp_path / "disk.py", "--out", tmp_path)
+    assert "validation_pairs needs validation_folders in the source: name some, or set it to 0" in line
+    assert not (tmp_path / "tiny").exists()
+    line = error_of("train", capsys, "--config", tmp_path / "disk.py", "--out", tmp_path, "--set.validation-pairs", "0")
+    assert "a is not there: make one by jaxtrack prepare" in line
+
+
+def test_a_folder_of_another_training_is_one_sentence(trained, capsys):
+    line = error_of("train", capsys, *arguments(trained.parent.parent / "mine.py", trained.parent, "--set.seed", "1"))
+    assert "another configuration (seed: 0 stored, 1 now): choose another folder" in line

@@ -120,6 +120,22 @@ def test_decisions_agree_with_the_references(name):
     np.testing.assert_allclose(scores, expected_score, atol=1e-6)
 
 
+def test_boxes_may_count_from_the_middle_of_what_was_cut_out():
+    architecture = dataclasses.replace(ARCHITECTURES["siamban_r50"], exact_centre=True)
+    tracker_parts = siamese.Parts(siamese.Config(context=0.5), architecture, fake_network(*ban_maps(25)))
+    reference = tracker_parts._replace(architecture=ARCHITECTURES["siamban_r50"])
+    frame = images.make_frame(np.zeros((120, 160, 3), np.uint8))
+    # A target of 25 x 25 has a context of 50, a search crop of round(50 * 255 / 127) = 100 pixels.
+    state = siamese.State(
+        jnp.zeros(()), jnp.zeros(3), jnp.asarray([50.25, 40.75]), jnp.asarray([25.0, 25.0]), jnp.bool_(0)
+    )
+    (exact, scale), (plain, _) = (siamese.look(p, None, state, frame, 255) for p in (tracker_parts, reference))
+    assert float(scale) == pytest.approx(127 / 50)
+    # The crop begins at floor(50.25 - 50) = 0 and floor(40.75 - 50) = -10: its middle is (50, 40).
+    moved = (exact.boxes_cxcywh - plain.boxes_cxcywh) / scale
+    np.testing.assert_allclose(moved, np.tile([-0.25, -0.75, 0, 0], (625, 1)), atol=1e-4)
+
+
 def cut_and_resize(bgr, centre, side, out, fill):
     """The references' crop, by OpenCV."""
     left, top = (math.floor(c - (side + 1) / 2 + 0.5) for c in centre)

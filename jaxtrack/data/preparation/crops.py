@@ -65,7 +65,7 @@ def read_image(path: Path) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    image = image_folder._decode_image(data)
+    image = image_folder.decode_image(data)
     if image is None:
         raise UserError(f"{path} does not decode as an image ({len(data)} bytes)")
     return image

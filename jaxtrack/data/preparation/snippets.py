@@ -24,7 +24,7 @@ def _vid_tracks(root: Path, snippet: Path) -> list[Track]:
     """Every run of at least two consecutive frames of an id is a track; later runs have names of their own."""
     images = root / "Data" / "VID" / snippet.relative_to(root / "Annotations" / "VID")
     seen: dict[str, list[Annotation]] = {}
-    for file in sorted(snippet.glob("*.xml"), key=lambda path: int(path.stem)):
+    for file in sorted(snippet.glob("*.xml"), key=_frame_number):
         for item in read_xml(file):
             seen.setdefault(item.track, []).append(_vid_annotation(images, file, item))
     tracks = []
@@ -33,6 +33,12 @@ def _vid_tracks(root: Path, snippet: Path) -> list[Track]:
             label = f"{int(name):02d}" if name.isdecimal() else name
             tracks.append(Track(snippet.name, label if number == 1 else f"{label}-{number}", run, inside=True))
     return tracks
+
+
+def _frame_number(file: Path) -> int:
+    if not file.stem.isdecimal():
+        raise UserError(f"{file} should be named by its frame's number, such as 000012.xml")
+    return int(file.stem)
 
 
 def _vid_annotation(images: Path, file: Path, item: XmlObject) -> Annotation:

@@ -1,0 +1,15 @@
+"""SiamBAN on GOT-10k alone: cross entropy and box loss.
+
+python train.py --config configs/siamban_got10k.py
+
+Hardware: made for three GPUs of 11 GB or more; has not been run.
+The paper has no number for it.
+"""
+
+from jaxtrack.training import presets
+from jaxtrack.training.config import TrainConfig
+
+
+def config() -> TrainConfig:
+    """The configuration of the experiment."""
+    return presets.siamban("siamban_got10k", presets.BASELINE, "got10k")

@@ -1,0 +1,15 @@
+"""SiamPW on GOT-10k alone: and the classification ranking loss.
+
+python train.py --config configs/siampw_got10k_cr.py
+
+Hardware: made for four GPUs of 11 GB or more; has not been run.
+The paper has no number for it.
+"""
+
+from jaxtrack.training import presets
+from jaxtrack.training.config import TrainConfig
+
+
+def config() -> TrainConfig:
+    """The configuration of the experiment."""
+    return presets.siampw("siampw_got10k_cr", presets.CR, "got10k")

@@ -1,0 +1,15 @@
+"""SiamRPN++ on all datasets: cross entropy and box loss.
+
+python train.py --config configs/siamrpn_full.py
+
+Hardware: made for four GPUs of 11 GB or more; has not been run.
+The paper's number: an AUC of 57.93 over TC128, NFS30 and UAV123 (Table 4).
+"""
+
+from jaxtrack.training import presets
+from jaxtrack.training.config import TrainConfig
+
+
+def config() -> TrainConfig:
+    """The configuration of the experiment."""
+    return presets.siamrpn("siamrpn_full", presets.BASELINE, "full")

@@ -1,0 +1,15 @@
+"""SiamRPN++ on GOT-10k alone: the classification ranking loss and RankDetNet's IoU-guided one.
+
+python train.py --config configs/siamrpn_got10k_cr_igr_ori.py
+
+Hardware: made for four GPUs of 11 GB or more; has not been run.
+The paper has no number for it.
+"""
+
+from jaxtrack.training import presets
+from jaxtrack.training.config import TrainConfig
+
+
+def config() -> TrainConfig:
+    """The configuration of the experiment."""
+    return presets.siamrpn("siamrpn_got10k_cr_igr_ori", presets.CR_IGR_ORI, "got10k")

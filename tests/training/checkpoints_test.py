@@ -1,0 +1,148 @@
+"""Checkpoints: what is kept, what comes back, what is refused. That kills do no harm is tested with the loop."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxtrack.errors import UserError
+from jaxtrack.training.checkpoints import Checkpoints
+from jaxtrack.training.optimiser import Optimiser, Stage, Updates
+from jaxtrack.training.step import TrainState
+
+PARAMS = {"backbone": {"stage1": jnp.arange(6.0).reshape(2, 3)}, "head": {"w": jnp.asarray([1.0, -2.0])}}
+
+
+def state_at(step, *, method="sgd", width=2):
+    """A state whose every array tells of its step; the optimiser has made an update."""
+    updates = Updates(Optimiser(method=method), Stage("whole", 0, ("stage1",)), 20, 10)
+    params = jax.tree.map(lambda leaf: leaf + step, PARAMS)
+    params["head"]["w"] = jnp.full(width, 0.5 + step)
+    _, optimiser = updates.apply(params, jax.tree.map(lambda leaf: leaf - 3, params), updates.init(params))
+    stats = {"head": {"mean": jnp.asarray([1 / 3 + step])}}
+    return TrainState(jnp.int32(step), params, stats, optimiser, jax.random.fold_in(jax.random.key(5), step))
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens the folder, as often as wanted; what is open in the end is closed."""
+    with contextlib.ExitStack() as stack:
+
+        def again(**options):
+            return stack.enter_context(contextlib.closing(Checkpoints(tmp_path / "kept", **{"keep": 2, **options})))
+
+        yield again
+
+
+def saved(checkpoints, steps, metrics=None):
+    for step in steps:
+        checkpoints.save(state_at(step), "whole", metrics and {"iou": metrics[step]})
+    checkpoints.wait()
+    return checkpoints.steps
+
+
+def assert_same_state(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    for a, b in pairs:
+        assert a.dtype == b.dtype
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+# --- what is kept --------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_few_are_kept(opened, tmp_path):
+    checkpoints = opened()
+    assert checkpoints.steps == []
+    assert saved(checkpoints, [1, 2, 3, 4, 5]) == [4, 5]
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["4", "5"]
+    assert opened(keep=3).steps == [4, 5]
+
+
+def test_the_best_by_a_metric_is_kept_besides(opened):
+    metrics = {1: 0.1, 2: 0.7, 3: 0.4, 4: 0.2, 5: 0.3}
+    assert saved(opened(best="iou"), metrics, metrics) == [2, 4, 5]
+
+
+def test_the_best_of_before_a_resume_stays_until_a_better_one_comes(opened):
+    saved(opened(best="iou"), [1, 2, 3], {1: 0.7, 2: 0.1, 3: 0.2})
+    resumed = opened(best="iou")
+    assert saved(resumed, [4], {4: 0.3}) == [1, 3, 4]
+    assert saved(resumed, [5, 6, 7], {5: 0.8, 6: 0.1, 7: 0.1}) == [5, 6, 7]
+
+
+def test_a_metric_that_is_no_number_is_never_the_best(opened):
+    nan = float("nan")
+    assert saved(opened(best="iou"), [1, 2, 3, 4], {1: nan, 2: 0.1, 3: nan, 4: nan}) == [2, 3, 4]
+    assert saved(opened(best="iou"), [5, 6], {5: nan, 6: nan}) == [2, 5, 6]
+
+
+def test_the_same_step_is_written_anew(opened):
+    checkpoints = opened()
+    saved(checkpoints, [3])
+    other = state_at(3).replace(params=jax.tree.map(lambda leaf: leaf * 2, state_at(3).params))
+    checkpoints.save(other, "whole")
+    checkpoints.wait()
+    assert_same_state(checkpoints.load(3, other), other)
+
+
+# --- what comes back -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["sgd", "adamw"])
+def test_every_array_the_optimisers_and_the_typed_key_come_back(opened, method):
+    state = state_at(4, method=method)
+    checkpoints = opened()
+    checkpoints.save(state, "whole")
+    checkpoints.close()
+    found = opened().load(4, jax.eval_shape(lambda: state_at(0, method=method)))
+    assert_same_state(found, state)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(found))
+    # The optimiser has something to lose.
+    assert any(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(state.optimiser))
+
+
+def test_a_checkpoint_names_its_stage(opened):
+    checkpoints = opened()
+    checkpoints.save(state_at(1), "frozen")
+    checkpoints.save(state_at(2), "whole")
+    checkpoints.wait()
+    again = opened()
+    assert [again.stage(step) for step in (1, 2)] == ["frozen", "whole"]
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_another_shape_is_refused_in_words(opened, width):
+    checkpoints = opened()
+    saved(checkpoints, [7])
+    shapes = rf"\['head'\]\['w'\] has the shape \[2\], not \[{width}\]"
+    with pytest.raises(UserError, match=rf"kept: checkpoint 7 is of another network: .*{shapes}: train in another"):
+        checkpoints.load(7, state_at(0, width=width))
+
+
+def test_another_optimiser_is_refused_in_words(opened):
+    checkpoints = opened()
+    saved(checkpoints, [7])
+    with pytest.raises(UserError, match=r"checkpoint 7 cannot be restored .* or train in another folder"):
+        checkpoints.load(7, state_at(0, method="adamw"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(opened, tmp_path, monkeypatch):
+    checkpoints = opened()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints._orbax, "save_async", full)
+        with pytest.raises(UserError, match=r"kept: checkpoint 1 could not be written \(.*No space left on device"):
+            checkpoints.save(state_at(1), "whole")
+    assert saved(checkpoints, [1]) == [1]

@@ -1,0 +1,89 @@
+"""The config files: each loads, its network exists, and those of an ablation differ in nothing but the objective."""
+
+import dataclasses
+import functools
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from jaxtrack import trackers
+from jaxtrack.models import siamese
+from jaxtrack.training import loop
+from jaxtrack.training.config import TrainConfig
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
+# Table 4 of the RBO paper: weights of CR, of each half of IGR, and of IGR-ori.
+ABLATION = {"": (0, 0, 0), "_cr": (0.5, 0, 0), "_cr_igr_ori": (0.5, 0, 0.25), "_rbo": (0.5, 0.25, 0)}
+RANKING = ("classification_ranking", "iou_ranking", "joint_ranking")
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CONFIGS = {path.stem: load(path).config() for path in FILES}
+TRAININGS = {name: config for name, config in CONFIGS.items() if isinstance(config, TrainConfig)}
+FAMILIES = sorted(name.removesuffix("_rbo") for name in TRAININGS if name.endswith("_rbo"))
+
+
+@functools.cache
+def parts_of_backbone(architecture):
+    return set(siamese.shapes(siamese.ARCHITECTURES[architecture])["params"]["backbone"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_file_gives_its_command_and_a_configuration(path):
+    config, text = CONFIGS[path.stem], load(path).__doc__
+    if isinstance(config, TrainConfig):
+        assert f"python train.py --config configs/{path.name}\n" in text
+        assert config.name == path.stem
+    else:
+        assert f"python evaluate.py --tracker configs/{path.name}" in text
+        assert trackers.name_of(config)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_what_a_training_names_exists_and_fits(name):
+    config = TRAININGS[name]
+    recipe = loop.make_recipe(config)
+    assert recipe.architecture is siamese.ARCHITECTURES[config.architecture]
+    parts = parts_of_backbone(config.architecture)
+    assert set(config.optimiser.trained_backbone) <= parts
+    if not config.start:  # what is drawn at random must be trained
+        assert set(config.optimiser.trained_backbone) == parts
+
+
+def test_the_small_network_has_an_ablation():
+    assert "siamban_nano" in FAMILIES
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_trainings_of_an_ablation_differ_in_their_rankings_alone(family):
+    unranked = dict.fromkeys(RANKING, 0.0)
+    same = set()
+    for suffix, weights in ABLATION.items():
+        config = TRAININGS[family + suffix]
+        assert tuple(getattr(config.objective, name) for name in RANKING) == weights
+        same.add(
+            repr(dataclasses.replace(config, name="same", objective=dataclasses.replace(config.objective, **unranked)))
+        )
+    assert len(same) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in TRAININGS if name.endswith("_rbo_paper")])
+def test_what_is_trained_as_printed_differs_in_the_objective_alone(name):
+    printed, released = TRAININGS[name], TRAININGS[name.removesuffix("_paper")]
+    assert (printed.objective.variant, released.objective.variant) == ("paper", "released")
+    assert printed.objective.gamma == 3
+    assert dataclasses.replace(printed, name="same", objective=released.objective) == dataclasses.replace(
+        released, name="same"
+    )
+
+
+def test_the_smoke_run_is_short():
+    assert TRAININGS["smoke"].steps <= 20
+    assert TRAININGS["smoke"].architecture == "siamban_pico"
