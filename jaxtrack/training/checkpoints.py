@@ -5,6 +5,7 @@ The data's position is the step (`jaxtrack.training.sources`), so it is saved wi
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,10 +34,7 @@ class Checkpoints:
         policies = ocp.training.preservation_policies
         kept: list[Any] = [policies.LatestN(keep)]
         if best is not None:
-
-            def value(metrics: dict[str, float]) -> float:
-                return -math.inf if math.isnan(metrics[best]) else metrics[best]
-
+            value = functools.partial(_value, best)
             kept.append(policies.BestN(get_metric_fn=value, n=1, keep_checkpoints_without_metrics=False))
         # Orbax's own policies do not fit its own protocols in the eyes of a type checker.
         policy: Any = policies.AnyPreservationPolicy(kept)
@@ -76,7 +74,7 @@ class Checkpoints:
     def find(self, which: str) -> int:
         """The step of a checkpoint: `best`, the one with the best validation, or a step written out."""
         if which == "best":
-            known: Any = [(c.metrics["iou"], c.step) for c in self._orbax.checkpoints if c.metrics]  # type: ignore[index]
+            known: Any = [(_value("iou", c.metrics), c.step) for c in self._orbax.checkpoints if c.metrics]
             if known:
                 return max(known)[1]
         elif which.isdecimal() and int(which) in self.steps:
@@ -142,6 +140,10 @@ class Checkpoints:
                 f"{self.folder}: {what} could not be written ({_first_line(error)}): make room and start the training "
                 "again; the earlier ones are whole"
             ) from error
+
+
+def _value(name: str, metrics: Any) -> float:
+    return -math.inf if math.isnan(metrics[name]) else metrics[name]
 
 
 def _plain(state: TrainState) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import types
 
@@ -51,6 +52,12 @@ def file(tmp_path):
 
 def arguments(file, out, *more):
     return ["--config", str(file), "--out", str(out), "--set.steps-per-epoch", "4", *more]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def four_devices():
+    """Before the command makes one of each core, as it does in a process of its own."""
+    assert len(jax.devices()) == 4
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +144,21 @@ def test_the_weights_are_the_last_states_and_a_tracker_runs_with_them(trained):
     assert ((track.scores[1:] > 0) & (track.scores[1:] < 1)).all()
 
 
+def test_the_weights_of_a_checkpoint_can_be_written_instead(trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "tiny")
+    command = ["train", *arguments(trained.parent.parent / "mine.py", tmp_path)]
+    logged = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    ious = {record["step"]: record["validation_iou"] for record in logged}
+    for which, step in (("2", 2), ("best", max(ious, key=ious.get)), ("4", 4)):
+        assert main([*command, "--export", which]) == 0
+        assert capsys.readouterr().out == f"weights: {tmp_path / 'tiny' / 'tiny.safetensors'}\n"
+        variables, meta = store.load(tmp_path / "tiny" / "tiny.safetensors")
+        assert meta.note == f"trained by jaxtrack: tiny, {step} steps"
+        same = jax.tree.map(np.array_equal, variables, store.load(trained / "tiny.safetensors")[0])
+        assert jax.tree.all(same) == (step == 4)
+    assert "has no checkpoint 3: there are 2, 4" in error_of(command[0], capsys, *command[1:], "--export", "3")
+
+
 def test_running_it_again_after_the_end_changes_nothing(trained, capsys):
     before = contents(trained)
     assert main(["train", *arguments(trained.parent.parent / "mine.py", trained.parent)]) == 0
@@ -181,7 +203,30 @@ def test_the_help_lists_the_fields_with_what_they_mean(file, capsys):
     assert "options that begin with `--set.` change single values" in printed
 
 
-# --- several processes ---------------------------------------------------------------------------------------------
+# --- devices and processes -----------------------------------------------------------------------------------------
+
+
+def test_cores_become_devices_as_far_as_the_batch_divides(monkeypatch):
+    made = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6), raising=False)
+    monkeypatch.setattr(jax.config, "update", lambda *option: made.append(option))
+    for wanted, batch in ((0, 32), (0, 9), (0, 7), (5, 32)):
+        train._make_cpu_devices(wanted, batch)
+    assert made == [("jax_num_cpu_devices", count) for count in (4, 3, 1, 5)]
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
+    train._make_cpu_devices(0, 32)
+    assert len(made) == 4
+
+
+def test_devices_cannot_be_made_once_jax_is_in_use(file, tmp_path, capsys):
+    line = error_of("train", capsys, *arguments(file, tmp_path), "--cpu-devices", "2")
+    assert "--cpu-devices comes too late: JAX is in use already in this process" in line
+
+
+def test_gradients_are_summed_over_as_many_devices_as_the_rates_were_made_for(file, tmp_path, capsys):
+    per_device = ["--set.normalisation", "per_device", "--set.reference-devices", "3"]
+    line = error_of("train", capsys, *arguments(file, tmp_path), *per_device)
+    assert "tiny sums the gradients of 3 devices, as its reference does, and there are 4" in line
 
 
 @pytest.mark.parametrize(
@@ -259,10 +304,11 @@ def test_a_network_that_does_not_fit_is_one_sentence_and_the_folder_stays_free(f
 
 def test_validation_on_pairs_from_disk_needs_folders_of_its_own(tmp_path, capsys):
     (tmp_path / "disk.py").write_text(
+        "from pathlib import Path\n"
         "import tiny_training\n"
         "from jaxtrack.training.sources import Disk\n"
         "def config():\n"
-        "    return tiny_training.config(source=Disk(('a',)), validation_pairs=4)\n"
+        "    return tiny_training.config(source=Disk((Path('a'),)), validation_pairs=4)\n"
     )
     line = error_of("train", capsys, "--config", tmp_path / "disk.py", "--out", tmp_path)
     assert "validation_pairs needs validation_folders in the source: name some, or set it to 0" in line

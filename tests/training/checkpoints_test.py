@@ -91,6 +91,22 @@ def test_the_same_step_is_written_anew(opened):
     assert_same_state(checkpoints.load(3, other), other)
 
 
+def test_a_checkpoint_is_found_by_its_step_or_as_the_best(opened):
+    checkpoints = opened(keep=None)
+    saved(checkpoints, [1, 2, 3, 4], {1: float("nan"), 2: 0.7, 3: 0.1, 4: 0.3})
+    assert [checkpoints.find(which) for which in ("1", "3", "best")] == [1, 3, 2]
+    for which in ("5", "worst", "-1"):
+        with pytest.raises(UserError, match=rf"kept has no checkpoint {which}: there are 1, 2, 3, 4"):
+            checkpoints.find(which)
+
+
+def test_without_validation_there_is_no_best(opened):
+    checkpoints = opened()
+    saved(checkpoints, [1])
+    with pytest.raises(UserError, match="has no checkpoint best: there are 1"):
+        checkpoints.find("best")
+
+
 # --- what comes back -----------------------------------------------------------------------------------------------
 
 
