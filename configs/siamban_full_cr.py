@@ -1,4 +1,4 @@
-"""SiamBAN on all datasets: and the classification ranking loss.
+"""SiamBAN on all datasets: cross entropy, box loss and the classification ranking loss.
 
 python train.py --config configs/siamban_full_cr.py
 

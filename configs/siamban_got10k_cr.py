@@ -1,4 +1,4 @@
-"""SiamBAN on GOT-10k alone: and the classification ranking loss.
+"""SiamBAN on GOT-10k alone: cross entropy, box loss and the classification ranking loss.
 
 python train.py --config configs/siamban_got10k_cr.py
 

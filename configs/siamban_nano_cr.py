@@ -1,4 +1,4 @@
-"""SiamBAN-nano on rendered pairs: and the classification ranking loss.
+"""SiamBAN-nano on rendered pairs: cross entropy, box loss and the classification ranking loss.
 
 python train.py --config configs/siamban_nano_cr.py
 

@@ -1,4 +1,4 @@
-"""SiamPW on all datasets: and the classification ranking loss.
+"""SiamPW on all datasets: cross entropy, box loss and the classification ranking loss.
 
 python train.py --config configs/siampw_full_cr.py
 

@@ -1,4 +1,4 @@
-"""SiamPW on GOT-10k alone: and the classification ranking loss.
+"""SiamPW on GOT-10k alone: cross entropy, box loss and the classification ranking loss.
 
 python train.py --config configs/siampw_got10k_cr.py
 

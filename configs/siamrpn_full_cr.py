@@ -1,4 +1,4 @@
-"""SiamRPN++ on all datasets: and the classification ranking loss.
+"""SiamRPN++ on all datasets: cross entropy, box loss and the classification ranking loss.
 
 python train.py --config configs/siamrpn_full_cr.py
 

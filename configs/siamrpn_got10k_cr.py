@@ -1,4 +1,4 @@
-"""SiamRPN++ on GOT-10k alone: and the classification ranking loss.
+"""SiamRPN++ on GOT-10k alone: cross entropy, box loss and the classification ranking loss.
 
 python train.py --config configs/siamrpn_got10k_cr.py
 

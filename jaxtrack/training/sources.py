@@ -71,8 +71,9 @@ class Procedural:
         keys = jax.vmap(lambda number: pair_key(self.seed, number, self.split))(items)
         textures = None if self.textures is None else jnp.asarray(_textures(self.textures))
         pairs = render_batch(keys, self.look, textures)
-        template, _ = _altered(keys, 1, self.look.template, pairs.template, pairs.box_xyxy)
-        search, box = _altered(keys, 2, self.look.search, pairs.search, pairs.box_xyxy)
+        # The renderer splits the same keys: small words would be its own.
+        template, _ = _altered(keys, 21, self.look.template, pairs.template, pairs.box_xyxy)
+        search, box = _altered(keys, 22, self.look.search, pairs.search, pairs.box_xyxy)
         return pairs.replace(template=template, search=search, box_xyxy=box)  # type: ignore[attr-defined]
 
 

@@ -135,7 +135,7 @@ def _each(function: Callable, *trees: object, together: int) -> Any:
 
 
 def _draw(key: Array, config: PairConfig, textures: Array | None) -> Recipe:
-    keys = jax.random.split(key, 6)
+    keys = jax.random.split(key, 8)
     shared = Numbers(jax.random.uniform(keys[0], (24,)))
     negative = shared.chance(config.negative)
     elsewhere = shared.chance(config.other_place) | negative
@@ -157,9 +157,9 @@ def _draw(key: Array, config: PairConfig, textures: Array | None) -> Recipe:
         negative=negative,
         elsewhere=elsewhere,
         patterns=jax.random.uniform(keys[5], (fields.TAPE,)),
-        seed=jax.random.bits(jax.random.fold_in(key, 1), (), jnp.uint32),
+        seed=jax.random.bits(keys[6], (), jnp.uint32),
         figures=figures,
-        turns=_turns(jax.random.fold_in(key, 2), items, reach, config),
+        turns=_turns(keys[7], items, reach, config),
         grounds=jax.tree.map(lambda *leaves: jnp.stack(leaves), *grounds),
         photograph=jnp.minimum(jnp.floor(choice * count), count - 1).astype(jnp.int32),
     )
@@ -304,8 +304,9 @@ def _turns(key: Array, items: Object, reach: Array, config: PairConfig) -> Array
 
 def _cameras(key: Array, gray: Array, config: PairConfig) -> camera.Camera:
     """The template's camera and the search region's, leading axis 2; the first is the better one."""
-    tape = jax.random.uniform(key, (3, camera.TAPE))
-    seeds = jax.random.bits(jax.random.fold_in(key, 1), (2,), jnp.uint32)
+    tape_key, seed_key = jax.random.split(key)
+    tape = jax.random.uniform(tape_key, (3, camera.TAPE))
+    seeds = jax.random.bits(seed_key, (2,), jnp.uint32)
     degradation = config.degradation * jnp.array([0.5, 1.0])
     change = config.change * jnp.array([0.0, 1.0])
     return jax.vmap(lambda *one: camera.sample_camera(one[0], tape[2], gray, *one[1:]))(
