@@ -139,19 +139,20 @@ def locate(weights: str) -> Path:
     folder = Path(os.environ.get(FOLDER_VARIABLE) or "weights")
     path = Path(weights) if weights.endswith(SUFFIX) else folder / f"{weights}{SUFFIX}"
     if not path.is_file():
-        raise MissingWeightsError(
-            f"there are no weights {path}: {_where_from(path.stem)}, then "
-            f"`jaxtrack weights import FILE --name {path.stem} --out {path.parent}`"
-        )
+        raise MissingWeightsError(f"there are no weights {path}: {_how_to_get(path)}")
     return path
 
 
-def _where_from(name: str) -> str:
-    """What to fetch for the weights that trackers know by a name."""
+def _how_to_get(path: Path) -> str:
+    """What to do for the weights that trackers know by a name."""
+    name = path.stem
+    if name in siamese.SMALL:
+        return "train them by `python train.py` (docs/training.md) and name the file by the option weights"
     published = next((row for row in known.table() if row.import_as == name), None)
-    if published is None:
-        return "fetch one of the published files that `jaxtrack weights list` names"
-    return f"fetch the published file {published.name} from {published.published_by}"
+    fetch = "fetch one of the published files that `jaxtrack weights list` names"
+    if published is not None:
+        fetch = f"fetch the published file {published.name} from {published.published_by}"
+    return f"{fetch}, then `jaxtrack weights import FILE --name {name} --out {path.parent}`"
 
 
 def read_meta(path: Path) -> Meta:
