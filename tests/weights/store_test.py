@@ -135,9 +135,7 @@ def test_missing_weights_are_answered_with_the_file_to_fetch_and_the_command(tmp
 
 
 def test_missing_weights_of_a_network_that_only_jaxtrack_trains_are_answered_with_the_training():
-    with pytest.raises(
-        MissingWeightsError, match="train them by `python train.py`"
-    ):
+    with pytest.raises(MissingWeightsError, match=r"train them by `python train\.py`"):
         store.locate("siamban_nano")
 
 
