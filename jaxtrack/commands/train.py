@@ -39,7 +39,7 @@ class Options:
     out: Path = Path("runs")
     """Where trainings lie; this one in a folder of its name."""
     export: str = ""
-    """Do not train: write the weights of a checkpoint that is there, `best` or its step."""
+    """Do not train: write the weights of a checkpoint that is there, `best` or its step, as NAME_STEP.safetensors."""
     cpu_devices: int = 0
     """Without an accelerator, how many devices the cores are; 0 makes one of each, as far as the batch divides."""
     coordinator: str = ""
@@ -56,7 +56,8 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     options, config = _parse(argv, prog)
     folder = options.out / config.name
     if options.export:
-        _say(Console(), write_weights(config, folder, loop.checkpointed(config, folder, options.export)))
+        state = loop.checkpointed(config, folder, options.export)
+        _say(Console(), write_weights(config, folder, state, f"{config.name}_{int(state.step)}"))
         return
     _make_cpu_devices(options.cpu_devices, config.batch)
     _join(options)
@@ -70,7 +71,7 @@ def run(argv: Sequence[str], *, prog: str) -> None:
         return
     if not first:
         return
-    _say(console, write_weights(config, folder, state))
+    _say(console, write_weights(config, folder, state, config.name))
 
 
 def _say(console: Console, path: Path) -> None:
@@ -90,7 +91,7 @@ def _make_cpu_devices(wanted: int, batch: int) -> None:
             raise UserError("--cpu-devices comes too late: JAX is in use already in this process") from None
 
 
-def write_weights(config: TrainConfig, folder: Path, state: TrainState) -> Path:
+def write_weights(config: TrainConfig, folder: Path, state: TrainState, name: str) -> Path:
     """`<name>.safetensors` and its record in the folder of the training."""
     identity = provenance.canonical(provenance.to_json(config))
     meta = store.Meta(
@@ -99,7 +100,7 @@ def write_weights(config: TrainConfig, folder: Path, state: TrainState) -> Path:
         source_sha256=hashlib.sha256(identity.encode()).hexdigest(),
         note=f"trained by jaxtrack: {config.name}, {int(state.step)} steps",
     )
-    return store.save(folder, config.name, {"params": state.params, "batch_stats": state.batch_stats}, meta)
+    return store.save(folder, name, {"params": state.params, "batch_stats": state.batch_stats}, meta)
 
 
 def _join(options: Options) -> None:

@@ -6,6 +6,7 @@ The data's position is the step (`jaxtrack.training.sources`), so it is saved wi
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,9 +63,8 @@ class Checkpoints:
         # Copies, as the next step reuses the state's own memory.
         plain = jax.tree.map(np.array, _plain(state))
         with self._writing(step):
-            self._orbax.save_async(
-                step, plain, metrics=metrics, custom_metadata={"stage": stage}, overwrite=step in self.steps
-            )
+            about: Any = {"stage": stage, "sha256": _digest(plain)}
+            self._orbax.save_async(step, plain, metrics=metrics, custom_metadata=about, overwrite=step in self.steps)
 
     def wait(self) -> None:
         """Waits until what was begun is on disk; `UserError` as `save`."""
@@ -84,8 +84,12 @@ class Checkpoints:
 
     def stage(self, step: int) -> str:
         """The stage that a checkpoint belongs to, whose optimiser state it holds."""
+        return self._about(step)["stage"]
+
+    def _about(self, step: int) -> Any:
+        """What `save` notes beside the arrays."""
         try:
-            return (self._orbax.metadata(step).custom_metadata or {})["stage"]  # type: ignore[index]
+            return self._orbax.metadata(step).custom_metadata or {}
         except Exception as error:  # as in `load`
             raise UserError(
                 f"{self.folder}: checkpoint {step} cannot be read ({_first_line(error)}): delete it"
@@ -111,6 +115,11 @@ class Checkpoints:
                 "an earlier one, or train in another folder"
             ) from error
         self._check_shapes(step, plain, abstract)
+        if _digest(plain) != self._about(step).get("sha256"):
+            raise UserError(
+                f"{self.folder}: checkpoint {step} is damaged: its numbers are not those that were saved: delete it to "
+                "resume from an earlier one"
+            )
         plain = jax.tree.map(jnp.asarray, plain)
         return like.replace(**{**plain, "key": jax.random.wrap_key_data(plain["key"])})  # type: ignore[attr-defined]
 
@@ -150,6 +159,14 @@ def _plain(state: TrainState) -> dict[str, Any]:
     """A state as arrays that Orbax knows: no typed keys."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     return {**fields, "key": jax.random.key_data(state.key)}
+
+
+def _digest(plain: dict[str, Any]) -> str:
+    """The sha256 of a state's numbers: the format below has no checksum of its own for all of them."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(plain):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

@@ -220,6 +220,8 @@ def _resume(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints) -> tu
 
 def checkpointed(config: TrainConfig, folder: Path, which: str) -> TrainState:
     """The state of a checkpoint of the training in `folder`: `best`, by validation, or the one of a step."""
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder} holds no training: there are no checkpoints to export")
     with contextlib.closing(Checkpoints(folder / "checkpoints", keep=None)) as checkpoints:
         step = checkpoints.find(which)
         return checkpoints.load(step, _like(config, make_recipe(config), checkpoints.stage(step)))

@@ -151,8 +151,9 @@ def test_the_weights_of_a_checkpoint_can_be_written_instead(trained, tmp_path, c
     ious = {record["step"]: record["validation_iou"] for record in logged}
     for which, step in (("2", 2), ("best", max(ious, key=ious.get)), ("4", 4)):
         assert main([*command, "--export", which]) == 0
-        assert capsys.readouterr().out == f"weights: {tmp_path / 'tiny' / 'tiny.safetensors'}\n"
-        variables, meta = store.load(tmp_path / "tiny" / "tiny.safetensors")
+        path = tmp_path / "tiny" / f"tiny_{step}.safetensors"
+        assert capsys.readouterr().out == f"weights: {path}\n"
+        variables, meta = store.load(path)
         assert meta.note == f"trained by jaxtrack: tiny, {step} steps"
         same = jax.tree.map(np.array_equal, variables, store.load(trained / "tiny.safetensors")[0])
         assert jax.tree.all(same) == (step == 4)

@@ -162,3 +162,17 @@ def test_a_folder_that_cannot_be_written_is_named(opened, tmp_path, monkeypatch)
         with pytest.raises(UserError, match=r"kept: checkpoint 1 could not be written \(.*No space left on device"):
             checkpoints.save(state_at(1), "whole")
     assert saved(checkpoints, [1]) == [1]
+
+
+def test_a_flipped_byte_in_the_numbers_is_noticed(opened, tmp_path):
+    checkpoints = opened()
+    state = state_at(1)
+    noise = jax.random.normal(jax.random.key(0), (200, 200))  # large and of no pattern: it is stored as it is
+    checkpoints.save(state.replace(params={**state.params, "head": {"w": noise}}), "whole")
+    checkpoints.wait()
+    largest = max((tmp_path / "kept").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    largest.write_bytes(bytes(content))
+    with pytest.raises(UserError, match="checkpoint 1 is damaged: its numbers are not those that were saved"):
+        opened().load(1, state.replace(params={**state.params, "head": {"w": jnp.zeros((200, 200))}}))
