@@ -73,8 +73,6 @@ def test_the_same_training_twice_gives_the_same_bits(uninterrupted, tmp_path):
     assert_same_bits(again, uninterrupted[0])
 
 
-# Programs of several devices that talk to one another are not read from the cache: jaxlib has aborted in it.
-@pytest.mark.usefixtures("no_compilation_cache")
 def test_one_device_and_four_agree(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "initial_variables", tiny_training.perturbed(loop.initial_variables))
     config = tiny_training.config(epochs=5)
@@ -84,7 +82,6 @@ def test_one_device_and_four_agree(tmp_path, monkeypatch):
             assert np.linalg.norm(one[name] - four[name]) <= 1e-5 * np.linalg.norm(one[name]), name
 
 
-@pytest.mark.usefixtures("no_compilation_cache")
 def test_gradients_of_per_device_means_are_summed(tmp_path):
     """With the references' convention the gradient grows with the number of devices."""
     norms = {}
@@ -222,7 +219,6 @@ TWO = textwrap.dedent("""
 """)
 
 
-@pytest.mark.usefixtures("no_compilation_cache")
 def test_two_processes_agree_with_one(tmp_path):
     import socket
 
