@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tiny_training
 
+from jaxtrack import compilation
 from jaxtrack.errors import UserError
 from jaxtrack.models import siamese
 from jaxtrack.models.siamese import ARCHITECTURES, BACKBONES
@@ -25,6 +26,12 @@ from jaxtrack.weights import store
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
+
+
+@pytest.fixture
+def without_cache(no_compilation_cache, monkeypatch):
+    """In a process that has done much else before, jaxlib aborts when it caches a program of several devices."""
+    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
 
 
 def leaves(state):
@@ -73,6 +80,7 @@ def test_the_same_training_twice_gives_the_same_bits(uninterrupted, tmp_path):
     assert_same_bits(again, uninterrupted[0])
 
 
+@pytest.mark.usefixtures("without_cache")
 def test_one_device_and_four_agree(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "initial_variables", tiny_training.perturbed(loop.initial_variables))
     config = tiny_training.config(epochs=5)
@@ -82,6 +90,7 @@ def test_one_device_and_four_agree(tmp_path, monkeypatch):
             assert np.linalg.norm(one[name] - four[name]) <= 1e-5 * np.linalg.norm(one[name]), name
 
 
+@pytest.mark.usefixtures("without_cache")
 def test_gradients_of_per_device_means_are_summed(tmp_path):
     """With the references' convention the gradient grows with the number of devices."""
     norms = {}
@@ -219,6 +228,7 @@ TWO = textwrap.dedent("""
 """)
 
 
+@pytest.mark.usefixtures("without_cache")
 def test_two_processes_agree_with_one(tmp_path):
     import socket
 
