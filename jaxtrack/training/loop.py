@@ -236,6 +236,15 @@ def _like(config: TrainConfig, recipe: Recipe, stage_name: str) -> TrainState:
     )
 
 
+def _finish(state: TrainState) -> None:
+    """Waits for the steps under way.
+
+    What comes next may compile a program. On a CPU that takes the threads with which devices wait for one another, and
+    XLA aborts the process if they wait for long.
+    """
+    jax.block_until_ready(state.params)
+
+
 def validator(config: TrainConfig, recipe: Recipe) -> Callable[[TrainState], dict[str, float]]:
     """The function that measures a state on the pairs of the validation split."""
     if not config.validation_pairs:
@@ -299,6 +308,7 @@ class _Run:
                 stopping = self._stopping(step)
                 saving = step % config.checkpoint_steps == 0 or step == last_step
                 if step % RECORD_STEPS == 0 or saving or stopping:
+                    _finish(state)
                     # Whoever asks to stop may not wait for a validation.
                     measures = self.validate(state) if saving and not stopping else {}
                     self._record(window, measures)

@@ -80,6 +80,7 @@ def test_the_same_training_twice_gives_the_same_bits(uninterrupted, tmp_path):
     assert_same_bits(again, uninterrupted[0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_cache")
 def test_one_device_and_four_agree(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "initial_variables", tiny_training.perturbed(loop.initial_variables))
@@ -90,6 +91,7 @@ def test_one_device_and_four_agree(tmp_path, monkeypatch):
             assert np.linalg.norm(one[name] - four[name]) <= 1e-5 * np.linalg.norm(one[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_cache")
 def test_gradients_of_per_device_means_are_summed(tmp_path):
     """With the references' convention the gradient grows with the number of devices."""
@@ -228,6 +230,7 @@ TWO = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_cache")
 def test_two_processes_agree_with_one(tmp_path):
     import socket
