@@ -30,7 +30,7 @@ def tiny(monkeypatch):
 
 @pytest.fixture
 def without_cache(no_compilation_cache, monkeypatch):
-    """In a process that has done much else before, jaxlib aborts when it caches a program of several devices."""
+    """Programs of several devices are compiled here, neither read from the cache nor written to it."""
     monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
 
 
