@@ -1,5 +1,6 @@
 """What every test runs under: strict JAX, four CPU devices, warnings as errors, a cache of compiled programs."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -36,6 +37,16 @@ def _keep_compiled_programs():
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_memory_maps():
+    """Every compiled program keeps a few memory maps; a process that Linux gives no more (65,530) is aborted."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.is_file() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
