@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from jaxtrack import trackers
 from jaxtrack.commands import _listing, _tracker_choice
 from jaxtrack.compilation import disable_compilation_cache
 from jaxtrack.data import benchmarks, otb
@@ -18,8 +20,10 @@ from jaxtrack.data.download import download
 from jaxtrack.data.naming import match_name
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import comparison, plots, progress, raw_results, runner, tables
+from jaxtrack.evaluation import comparison, plots, progress, provenance, raw_results, runner, tables
 from jaxtrack.evaluation.store import StoredRun
+
+_FOLDER_NAME = re.compile(r"[\w.+-]{1,60}")  # sequences that a folder may be called after
 
 _Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
@@ -37,7 +41,7 @@ class Options:
     interrupted, and prints the table at once when nothing is left to do.
     """
 
-    tracker: Annotated[str, _shown_as("NAME[,NAME]")] = "deeptrack,opencv-mil"
+    tracker: Annotated[str, _shown_as("NAME[,NAME]")] = f"{trackers.DEFAULT},opencv-mil"
     """Trackers, separated by commas: names (see --list) or config files (configs/NAME.py)."""
     benchmark: Annotated[str, _shown_as("NAME")] = "procedural"
     """Benchmark (see --list)."""
@@ -52,7 +56,8 @@ class Options:
     results: Annotated[Path, _shown_as("DIR")] = Path("results")
     """Folder of all results; what is finished there is not run again."""
     report: Annotated[Path | None, _shown_as("DIR")] = None
-    """Folder of the tables and plots; by default RESULTS/reports/BENCHMARK."""
+    """Folder of the tables and plots; by default RESULTS/reports/BENCHMARK, with --sequences RESULTS/reports/
+    BENCHMARK-SEQUENCES, so that the whole benchmark's report stays as it is."""
     published: Annotated[str | None, _shown_as("DIR[,DIR]")] = None
     """Folders of raw results that other trackers' authors published, separated by commas, one tracker each: files
     SEQUENCE.txt of 1-based boxes. They become rows of the table, called by the folder's name."""
@@ -178,7 +183,7 @@ def _report(
 ) -> None:
     """Scores what is stored, writes tables and plots, then prints: the files are there whoever reads the output."""
     compared = comparison.compare(benchmark, [*comparison.from_runs(benchmark, stores), *published])
-    folder = options.report or options.results / "reports" / benchmark.name
+    folder = options.report or options.results / "reports" / _report_name(options, benchmark)
     written = tables.write_tables(compared, folder)
     written += plots.write_plots(compared, folder, attributes=options.per_attribute)
     console = Console()
@@ -189,6 +194,17 @@ def _report(
         console.print(tables.attribute_table(compared))
     lines = [*_initialisation(benchmark, stores), f"Tables and plots are in {folder}: {_names(written, folder)}"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _report_name(options: Options, benchmark: Benchmark) -> str:
+    """Of the folder: the benchmark, and the sequences where they were selected; many of them by number and hash."""
+    if options.sequences is None:
+        return benchmark.name
+    names = [sequence.name for sequence in benchmark.sequences]
+    selected = "+".join(names)
+    if not _FOLDER_NAME.fullmatch(selected):
+        selected = f"{len(names)}-sequences-{provenance.short_hash(names)}"
+    return f"{benchmark.name}-{selected}"
 
 
 def _initialisation(benchmark: Benchmark, stores: Sequence[StoredRun]) -> list[str]:

@@ -12,7 +12,8 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxtrack.data.preparation import Preparation, Summary, prepare
+from jaxtrack.data import otb
+from jaxtrack.data.preparation import Preparation, Summary, prepare, registry
 from jaxtrack.data.preparation.registry import DATASETS
 
 _LINE_EVERY_SECONDS = 20.0
@@ -46,6 +47,7 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     """Prepares the dataset that the command line `argv` names; usage texts call the program `prog`."""
     options = tyro.cli(Options, args=list(argv), prog=prog)
     config = Preparation(**vars(options))
+    _warn_of_test_data(config)
     try:
         with _progress() as show:
             summary = prepare(config, show)
@@ -53,6 +55,13 @@ def run(argv: Sequence[str], *, prog: str) -> None:
         raise KeyboardInterrupt("interrupted: the same command goes on where this one stopped") from None
     for line in lines_of(summary):
         Console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _warn_of_test_data(config: Preparation) -> None:
+    name, _ = registry.find(config.dataset)
+    if name == "otb":
+        names = [video.name for video in registry.videos_of(name, config.data_dir, config.split)]
+        print(f"warning: {otb.training_warning(config.data_dir, names)}", file=sys.stderr, flush=True)
 
 
 def lines_of(summary: Summary) -> list[str]:

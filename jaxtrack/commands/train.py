@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import inspect
 import os
@@ -19,7 +20,7 @@ from jaxtrack.commands._tracker_choice import load_config, option_names, refuse
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance
 from jaxtrack.evaluation.runner import Entry
-from jaxtrack.training import loop
+from jaxtrack.training import loop, stopping
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.step import TrainState
 from jaxtrack.weights import store
@@ -31,7 +32,7 @@ class Options:
 
     Everything about a training is in its config file; options that begin with `--set.` change single values. Killed
     and started again with the same folder, it goes on from the last checkpoint and ends with the same parameters, bit
-    for bit. At the end the weights lie in the folder as NAME.safetensors.
+    for bit; Ctrl-C makes it write one first. At the end the weights lie in the folder as NAME.safetensors.
     """
 
     config: Annotated[str, tyro.conf.arg(metavar="FILE")] = "configs/smoke.py"
@@ -57,25 +58,26 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     folder = options.out / config.name
     if options.export:
         state = loop.checkpointed(config, folder, options.export)
-        _say(Console(), write_weights(config, folder, state, f"{config.name}_{int(state.step)}"))
+        _say(Console(), f"weights: {write_weights(config, folder, state, f'{config.name}_{int(state.step)}')}")
         return
     _make_cpu_devices(options.cpu_devices, config.batch)
     _join(options)
     first = jax.process_index() == 0
     console = Console(quiet=not first)
     progress = _Progress(console, config)
-    with loop.stopping_on_sigterm() as stop:
-        state = loop.train(config, folder, report=progress, stop=stop)
+    with stopping.stopping_on_signals() as stop:
+        state = loop.train(config, folder, report=progress, say=functools.partial(_say, console), stop=stop)
     if int(state.step) < config.steps:
-        console.print(f"stopped at step {int(state.step)} of {config.steps}: the same command goes on from there")
-        return
-    if not first:
-        return
-    _say(console, write_weights(config, folder, state, config.name))
+        line = f"stopped at step {int(state.step)} of {config.steps}: the same command goes on from there"
+        if stop.interrupted:
+            raise KeyboardInterrupt(line)
+        _say(console, line)
+    elif first:
+        _say(console, f"weights: {write_weights(config, folder, state, config.name)}")
 
 
-def _say(console: Console, path: Path) -> None:
-    console.print(f"weights: {path}", soft_wrap=True, highlight=False)
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _make_cpu_devices(wanted: int, batch: int) -> None:

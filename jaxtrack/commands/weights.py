@@ -1,4 +1,4 @@
-"""Imports published weights, and shows and checks files of weights."""
+"""Imports published weights, shows and checks files of weights, and makes trained ones ready to hand on."""
 
 import dataclasses
 import itertools
@@ -15,12 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxtrack.commands import _training_record
 from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
 from jaxtrack.models.siamese import BACKBONES, PUBLISHED
-from jaxtrack.weights import known, names, pytorch, store, torchvision
+from jaxtrack.weights import known, names, pytorch, shapes, store, torchvision
 
 _File = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE")]
+_Weights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE|NAME")]
+_LICENCE = "Apache-2.0"  # of weights that come with jaxtrack
 _COUNTERS = ("num_batches_tracked", "running_mean", "running_var")
 _NAMES_IN_A_MESSAGE = 3
 
@@ -47,27 +50,50 @@ class Import:
 class Inspect:
     """Says what a PyTorch or safetensors file is, then lists its tensors."""
 
-    file: _File
-    """The file."""
+    file: _Weights
+    """The file, or the name under which trackers look for weights."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Verify:
-    """Checks a PyTorch file, or imported weights: readable, unchanged, of the right shapes, all numbers finite."""
+    """Checks a PyTorch file, or weights: readable, unchanged, of the right shapes, all numbers finite."""
+
+    file: _Weights
+    """The file, or the name under which trackers look for weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pack:
+    """Writes weights that jaxtrack has trained once more, to hand on, with a record of how they were made.
+
+    The record gets the training's command and its whole configuration, which lies beside the weights in the folder of
+    the training, or is the config file's that the command names.
+    """
 
     file: _File
-    """The file."""
+    """The weights."""
+    command: Annotated[str, tyro.conf.arg(metavar="LINE")]
+    """The exact command line of the training."""
+    note: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
+    """A remark for the record, such as commit and device."""
+    half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Store kernels as float16, rounded to 11 bits: half as large."""
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Name of the files written; by default as before."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("weights")
+    """Folder of the files written."""
 
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """Lists published weights: what there is, who publishes it where, under which licence."""
+    """Lists the weights that come with jaxtrack, and published ones: who publishes them where, under which licence."""
 
 
 _Command = (
     Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Pack, tyro.conf.subcommand("pack")]
     | Annotated[List, tyro.conf.subcommand("list")]
 )
 
@@ -79,11 +105,20 @@ def run(argv: Sequence[str], *, prog: str) -> None:
         case Import():
             _import(options)
         case Inspect():
-            _inspect(options.file)
+            _inspect(_file(options.file))
         case Verify():
-            _verify(options.file)
+            _verify(_file(options.file))
+        case Pack():
+            _pack(options)
         case List():
             _list()
+
+
+def _file(named: Path) -> Path:
+    """The file that is named, or the one that trackers would take for a name without folder and ending."""
+    if named.suffix or len(named.parts) > 1 or named.exists():
+        return named
+    return store.locate(str(named))
 
 
 def _import(options: Import) -> None:
@@ -151,6 +186,22 @@ def _refuse_to_replace(folder: Path, name: str, digest: str) -> None:
         raise UserError(f"{path} is there already, and from another file: choose another --name, or move it away")
 
 
+def _pack(options: Pack) -> None:
+    """Loads, checks and stores once more."""
+    variables, meta = store.load(options.file)
+    config = _training_record.configuration(options.file, meta, options.command)
+    name = options.name or options.file.stem
+    _check_name(name)
+    if (options.out / options.file.name).resolve() == options.file.resolve() and name == options.file.stem:
+        raise UserError(f"{options.file} would take its own place: choose another --name or --out")
+    _refuse_to_replace(options.out, name, meta.source_sha256)
+    note = "; ".join(filter(None, (meta.note, options.note)))
+    meta = dataclasses.replace(meta, note=note, command=options.command, config=config)
+    path = store.save(options.out, name, variables, meta, half=options.half)
+    _, meta = store.load(path)
+    _say(f"{path}: {meta.architecture}, {path.stat().st_size:,} bytes, sha256 {meta.sha256}")
+
+
 def _inspect(path: Path) -> None:
     """What the file is, then its tensors."""
     imported = path.suffix == store.SUFFIX
@@ -185,11 +236,11 @@ def _record(path: Path, digest: str) -> dict[str, str]:
         meta = store.read_meta(path)
     except UserError as error:  # of another program, perhaps: it can be looked at all the same
         return {"architecture": "unknown", "source": f"unknown: {error}"}
-    origin = {"architecture": meta.architecture, "source": f"{meta.source}, sha256 {meta.source_sha256}"}
-    if meta.note:
-        origin["note"] = meta.note
+    source = "a training of jaxtrack, its configuration" if meta.trained else meta.source
+    origin = {"architecture": meta.architecture, "source": f"{source}, sha256 {meta.source_sha256}"}
+    origin |= {label: text for label, text in (("note", meta.note), ("command", meta.command)) if text}
     if digest != meta.sha256:
-        origin["changed"] = f"the file is not the one that was imported, whose sha256 was {meta.sha256}"
+        origin["changed"] = f"the file is not the one that was written, whose sha256 was {meta.sha256}"
     return origin
 
 
@@ -211,8 +262,9 @@ def _verify(path: Path) -> None:
     """Says that a file is good, or `UserError` what is wrong with it."""
     if path.suffix == store.SUFFIX:
         variables, meta = store.load(path)
-        _check_finite(store.flatten(variables), path)
-        _say(f"OK: {path} is {meta.architecture}, imported from {meta.source} (sha256 {meta.source_sha256[:16]}…)")
+        _check_finite(shapes.flatten(variables), path)
+        origin = f"imported from {meta.source} (sha256 {meta.source_sha256[:16]}…)"
+        _say(f"OK: {path} is {meta.architecture}, {meta.note if meta.trained else origin}")
         return
     state = pytorch.read(path)
     _check_finite(state, path)
@@ -237,7 +289,8 @@ def _origin(digest: str) -> str:
 
 
 def _list() -> None:
-    """One table for each publisher."""
+    """A table of the weights that come with jaxtrack, then one for each publisher."""
+    _list_shipped()
     for (publisher, licence), rows in itertools.groupby(known.table(), lambda row: (row.published_by, row.licence)):
         cells = [("file", "import as", "what", "architecture", "sha256")]
         cells += [(row.name, row.import_as, row.what, row.architecture, row.sha256) for row in rows]
@@ -247,7 +300,22 @@ def _list() -> None:
             table.add_row(*line)
         _say(f"{publisher}; licence: {licence or 'not stated'}")
         _print(table)
-    _say("jaxtrack downloads none of them: fetch a file from its authors, then jaxtrack weights import FILE")
+    _say("jaxtrack downloads no published file: fetch it from its authors, then jaxtrack weights import FILE")
+
+
+def _list_shipped() -> None:
+    """What comes with jaxtrack, if anything does, and which of it files of the user's take the place of."""
+    if not store.shipped():
+        return
+    table, replaced = _table("name", "what", "architecture", "sha256"), []
+    for path in store.shipped():
+        meta, used = store.read_meta(path), store.locate(path.stem)
+        table.add_row(path.stem, meta.note, meta.architecture, meta.sha256[:16])
+        replaced += [f"{used} is used in place of {path.stem}"] if used != path else []
+    _say(f"these come with jaxtrack, and need no import; licence: {_LICENCE}")
+    _print(table)
+    for line in replaced:
+        _say(line)
 
 
 def _table(*columns: str) -> Table:

@@ -78,6 +78,16 @@ def table() -> tuple[Entry, ...]:
     return tuple(_entry(row) for row in csv.DictReader(text.splitlines()))
 
 
+def training_warning(where: Path, names: Collection[str]) -> str:
+    """What to tell somebody who makes training data of folders in OTB's layout, with sequences of these names."""
+    known = {entry.name for entry in table()}
+    count = sum(name in known for name in names)
+    return (
+        f"{where} has the layout of a test benchmark, and {count} of its {len(names)} sequences have names of "
+        "OTB-100's: results on what a tracker was trained on say nothing"
+    )
+
+
 def canonical_name(spelling: str) -> str:
     """The benchmark's name for any toolkit's spelling of it; `UserError` with a suggestion if there is none.
 

@@ -10,6 +10,8 @@ shuffled anew for every repetition.
 
 import dataclasses
 import functools
+import multiprocessing
+import signal
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +108,7 @@ class DiskPairs:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker opens the files itself: the indexes may be large, and open files cannot be sent.
-        return DiskPairs, (self.folders, self.config)
+        return _reopened, (self.folders, self.config)
 
     def steps_per_epoch(self, global_batch: int) -> int:
         """Number of whole batches in an epoch."""
@@ -208,6 +210,13 @@ class DiskPairs:
         video = _one_of(random, range(len(index.videos)))
         track = _one_of(random, index.tracks_of(video))
         return dataset, track, _one_of(random, index.records_of(track))
+
+
+def _reopened(folders: tuple[Path, ...], config: PairSampling) -> DiskPairs:
+    if multiprocessing.parent_process() is not None:
+        # Ctrl-C reaches all processes of a terminal; what is to be done, the one that started the workers decides.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return DiskPairs(folders, config)
 
 
 Choice = tuple[int, int, int]  # dataset, track, record

@@ -1,6 +1,7 @@
 """A prepared dataset, opened for reading at random: its index, and each record checked against it."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,23 @@ def open_prepared(folder: Path) -> Prepared:
         than the index tells of.
     """
     folder = Path(folder).expanduser()
-    _check_finished(folder)
-    index = indexing.load(folder / INDEX_NAME)
+    index = read_index(folder)
     _check_shards(folder, index)
     return Prepared(folder, index, _records(folder, index))
+
+
+def read_index(folder: Path) -> Index:
+    """The index of a prepared dataset alone; `UserError` if the dataset is not there, or not finished."""
+    folder = Path(folder).expanduser()
+    _check_finished(folder)
+    return indexing.load(folder / INDEX_NAME)
+
+
+def fingerprint(folder: Path) -> str:
+    """The sha256 of a prepared dataset's index: of names, frames, boxes and the sizes of its files, not of images."""
+    folder = Path(folder).expanduser()
+    _check_finished(folder)
+    return hashlib.sha256((folder / INDEX_NAME).read_bytes()).hexdigest()
 
 
 def _check_finished(folder: Path) -> None:

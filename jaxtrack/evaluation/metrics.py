@@ -17,7 +17,8 @@ Conventions that move numbers:
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -255,6 +256,21 @@ def frames_per_second(seconds: np.ndarray) -> float:
     tracked = np.asarray(seconds, dtype=np.float64)[1:]
     total = float(np.sum(tracked))
     return len(tracked) / total if total > 0 else float("nan")
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's rank correlation, equal values sharing their mean rank; NaN if either side has one value only.
+
+    >>> rank_correlation([1, 2, 3], [10, 30, 20])
+    0.5
+    """
+    ranks = []
+    for values in (a, b):
+        _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+        mean_rank = np.cumsum(counts) - (counts - 1) / 2
+        ranks.append(mean_rank[inverse] - (len(values) + 1) / 2)
+    spread = math.sqrt(float(ranks[0] @ ranks[0]) * float(ranks[1] @ ranks[1]))
+    return float(ranks[0] @ ranks[1]) / spread if spread else float("nan")
 
 
 def _as_boxes(boxes: np.ndarray, name: str) -> np.ndarray:

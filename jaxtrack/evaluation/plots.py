@@ -103,22 +103,26 @@ def plot_trace(
         figure = _figure(width=8.0, height=0.8 + 1.7 * len(traces))
         rows = figure.subplots(len(traces), 1, sharex=True, squeeze=False)[:, 0]
         for i, (axes, (label, values)) in enumerate(zip(rows, traces.items(), strict=True)):
-            values = np.asarray(values, np.float64)
-            if values.ndim not in (1, 2):
-                raise ValueError(f"{label}: expected [N] or [N, K], got {list(values.shape)}")
-            lines = values[:, None] if values.ndim == 1 else values  # [N, K]
-            for k in range(lines.shape[1]):
-                colour = _COLOURS[(i if values.ndim == 1 else k) % len(_COLOURS)]
-                axes.plot(lines[:, k], color=colour, linewidth=1.2, solid_joinstyle="round")
-            if label in levels:
-                axes.axhline(levels[label], color="#555555", linewidth=1.0, linestyle=(0, (4, 3)))
-            axes.set_ylabel(label)
-            axes.margins(x=0)
+            _draw_trace(axes, label, np.asarray(values, np.float64), levels.get(label), i)
         rows[-1].set_xlabel("frame")
         figure.align_ylabels(list(rows))
         if title:
             rows[0].set_title(textwrap.fill(title, 80, break_on_hyphens=False))
     return figure
+
+
+def _draw_trace(axes: Axes, label: str, values: np.ndarray, level: float | None, panel: int) -> None:
+    """One panel: a line in the panel's colour, or several in colours of their own."""
+    if values.ndim not in (1, 2):
+        raise ValueError(f"{label}: expected [N] or [N, K], got {list(values.shape)}")
+    lines = values[:, None] if values.ndim == 1 else values  # [N, K]
+    for k in range(lines.shape[1]):
+        colour = _COLOURS[(panel if values.ndim == 1 else k) % len(_COLOURS)]
+        axes.plot(lines[:, k], color=colour, linewidth=1.2, solid_joinstyle="round")
+    if level is not None:
+        axes.axhline(level, color="#555555", linewidth=1.0, linestyle=(0, (4, 3)))
+    axes.set_ylabel(label)
+    axes.margins(x=0)
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
@@ -159,12 +163,7 @@ def _curves_plot(
     xlabel: str,
     legend_corner: Literal["lower left", "lower right"],
 ) -> Figure:
-    shown = [
-        (tracker, colour_index)
-        for colour_index, tracker in enumerate(comparison.trackers)  # the same colour in every plot
-        if tracker.covered(comparison.sequences)
-    ]
-    shown.sort(key=lambda item: -item[0].headline(metric, comparison.sequences).mean)
+    shown = _ranked(comparison, metric)
     outside = len(shown) > _LEGEND_INSIDE
     with _style():
         figure = _figure(width=9.2 if outside else 6.4, height=5.2)
@@ -181,6 +180,14 @@ def _curves_plot(
         elif shown:
             axes.legend(loc=legend_corner)
     return figure
+
+
+def _ranked(comparison: Comparison, metric: str) -> list[tuple[TrackerResult, int]]:
+    """The trackers that have a curve, the best first, and the index of each one's colour, the same in every plot."""
+    shown = [
+        (tracker, index) for index, tracker in enumerate(comparison.trackers) if tracker.covered(comparison.sequences)
+    ]
+    return sorted(shown, key=lambda item: -item[0].headline(metric, comparison.sequences).mean)
 
 
 def _draw(axes: Axes, thresholds: np.ndarray, curves: np.ndarray, label: str, index: int, *, above: int) -> None:

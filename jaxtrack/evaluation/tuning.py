@@ -158,9 +158,8 @@ def tune(
       UserError: a sequence cannot be tracked, or none shows its target after the first frame.
     """
     reporter, seconds = reporter or Reporter(), {}
-    config = parts.config
     drawn, origins = draw_triples(trials, seed)
-    triples = np.concatenate([[[getattr(config, name) for name in RANGES]], drawn])  # [1 + trials, 3]
+    triples = np.concatenate([[[getattr(parts.config, name) for name in RANGES]], drawn])  # [1 + trials, 3]
     frames = sum(len(sequence) for sequence in sequences)
     reporter.begin(frames * (2 + len(_to_run(np.arange(len(triples)), finalists))))
     with _timed(seconds, "record"):
@@ -169,19 +168,33 @@ def tune(
     with _timed(seconds, "replay"):
         overlaps = _replayed(parts, recording, triples, frames, reporter)
     with _timed(seconds, "run"):
-        tracker = replay.variable_tracker(parts)
-        aucs: dict[int, float] = {}
-        for i in _to_run(overlaps, finalists):
-            variable = replay.Variable(weights, replay.as_constants(triples[i]))
-            aucs[i] = _auc(tracker, variable, sequences, f"triple {len(aucs) + 1}", reporter)
+        chosen = _to_run(overlaps, finalists)
+        aucs = dict(zip(chosen, _aucs(parts, weights, triples[chosen], sequences, reporter), strict=True))
     made = tuple(
         Trial(float(triple[0]), float(triple[1]), float(triple[2]), origin, float(overlap), aucs.get(i))
         for i, (triple, origin, overlap) in enumerate(zip(triples, ["current", *origins], overlaps, strict=True))
     )
+    return _tuning(made, chosen, recording, seconds)
+
+
+def _aucs(
+    parts: Parts, weights: Any, triples: np.ndarray, sequences: Sequence[VideoSequence], reporter: Reporter
+) -> list[float]:
+    """The AUC of the true run of each of some triples, `[count, 3]`."""
+    tracker = replay.variable_tracker(parts)
+    variables = [replay.Variable(weights, replay.as_constants(triple)) for triple in triples]
+    return [_auc(tracker, each, sequences, f"triple {i}", reporter) for i, each in enumerate(variables, start=1)]
+
+
+def _tuning(
+    made: tuple[Trial, ...], ran: Sequence[int], recording: replay.Recording, seconds: dict[str, float]
+) -> Tuning:
+    """The search in which these trials were made; `ran` says which were run, in their order."""
+    overlaps, aucs = zip(*((made[i].overlap, made[i].auc or 0.0) for i in ran), strict=True)
     return Tuning(
         made,
-        max(aucs, key=lambda i: aucs[i]),  # of equals the first, which is the current one
-        rank_correlation([overlaps[i] for i in aucs], list(aucs.values())),
+        ran[int(np.argmax(aucs))],  # of equals the first, which is the current one
+        metrics.rank_correlation(overlaps, aucs),
         recording.frames,
         int(np.sum(recording.restarted)),
         recording.bytes_per_frame,
@@ -228,21 +241,6 @@ def _auc(
         scores.append(metrics.score(rows, sequence.boxes, sequence.valid))
         reporter.finished()
     return metrics.average(scores).auc
-
-
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rank correlation, equal values sharing their mean rank; NaN if either side has one value only.
-
-    >>> rank_correlation([1, 2, 3], [10, 30, 20])
-    0.5
-    """
-    ranks = []
-    for values in (a, b):
-        _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-        mean_rank = np.cumsum(counts) - (counts - 1) / 2
-        ranks.append(mean_rank[inverse] - (len(values) + 1) / 2)
-    spread = math.sqrt(float(ranks[0] @ ranks[0]) * float(ranks[1] @ ranks[1]))
-    return float(ranks[0] @ ranks[1]) / spread if spread else float("nan")
 
 
 # --- the result ----------------------------------------------------------------------------------------------------

@@ -131,5 +131,6 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"exporting ONNX needs the package {name}, which is not installed: pip install 'jaxtrack[onnx]'"
+            f"exporting ONNX needs the package {name}, which is not installed: in a checkout of jaxtrack, "
+            "pip install -e '.[onnx]'"
         ) from error

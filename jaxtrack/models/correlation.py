@@ -88,7 +88,8 @@ def pixelwise_attention(z: jax.Array, x: jax.Array) -> jax.Array:
       `[B, H, W, 2 C]`: the attended template, then `x`.
     """
     similarity = pixelwise(z, x) * x.shape[-1] ** -0.5
-    found = jnp.einsum("bijp,bpc->bijc", jax.nn.softmax(similarity, axis=-1), _pixels(z))
+    shares = jax.nn.softmax(similarity.astype(jnp.float32), axis=-1).astype(x.dtype)
+    found = jnp.einsum("bijp,bpc->bijc", shares, _pixels(z))
     return jnp.concatenate([found, x], axis=-1)
 
 

@@ -1,7 +1,8 @@
 """What the Siamese networks are built of: convolution with batch normalisation, its folding, pooling.
 
 Maps are `float32 [B, H, W, C]` and kernels `[height, width, in, out]`; all padding is explicit and symmetric, as in
-the published PyTorch networks ("SAME" differs from it at stride 2).
+the published PyTorch networks ("SAME" differs from it at stride 2). Given bfloat16 maps, layers compute in bfloat16;
+their parameters are float32 all the same.
 """
 
 from collections.abc import Mapping
@@ -132,7 +133,7 @@ class Conv(nn.Module):
         if self.has_variable("params", "winograd"):
             out = winograd.convolve(x, self.get_variable("params", "winograd"), self.padding, self.dilation)
         else:
-            kernel = self.param("kernel", self.kernel_init, shape)
+            kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
             if self.groups == x.shape[-1] == self.features:
                 out = depthwise_conv(x, kernel, self.stride, self.padding, self.dilation)
             else:
@@ -140,7 +141,7 @@ class Conv(nn.Module):
         if not self.use_bias and not self.has_variable("params", "bias"):
             return out
         bias = self.param("bias", self.bias_init or _torch_bias(shape), (self.features,))
-        return out + bias[None, None, None]
+        return out + bias.astype(out.dtype)[None, None, None]
 
 
 def _torch_bias(kernel_shape: tuple[int, ...]) -> nn.initializers.Initializer:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxtrack.models.layers import HE_FAN_OUT, ConvNorm
 from jaxtrack.models.normalisation import channel_sums
@@ -51,10 +52,10 @@ class SqueezeExcite(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[B, H, W, C]` to the same shape."""
         channels = x.shape[-1]
-        mean = jax.vmap(channel_sums)(x) / (x.shape[1] * x.shape[2])  # [B, C]
+        mean = jax.vmap(channel_sums)(x.astype(jnp.float32)) / (x.shape[1] * x.shape[2])  # [B, C]
         squeezed = nn.relu(nn.Dense(make_divisible(channels // 4), name="fc1")(mean))
         scale = nn.hard_sigmoid(nn.Dense(channels, name="fc2")(squeezed))  # [B, C]
-        return x * scale[:, None, None]
+        return x * scale.astype(x.dtype)[:, None, None]
 
 
 class Bottleneck(nn.Module):

@@ -135,6 +135,11 @@ class DepthwiseBranch(Paths):
         return correlation.depthwise(self.conv_search(x, train=train), kept, padding=1)
 
 
+def _maps(cls: jax.Array, raw: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Class and box maps, float32: sides are exponentials, which bfloat16 would have in steps of half a percent."""
+    return cls.astype(jnp.float32), jnp.exp(raw.astype(jnp.float32))
+
+
 def _through(blocks, x: jax.Array, train: bool) -> jax.Array:
     for block in blocks:
         x = block(x, train=train)
@@ -166,7 +171,7 @@ class NanoHeadV1(nn.Module):
         """Class and box maps of a search map `[B, 16, 16, C]`."""
         x = self.attention(correlation.pixelwise(kept, xf[0]))  # [B, 16, 16, 64]
         cls = self.cls_logits(_through(self.cls_tower, x, train))
-        return cls, jnp.exp(self.bbox_pred(_through(self.bbox_tower, x, train)))
+        return _maps(cls, self.bbox_pred(_through(self.bbox_tower, x, train)))
 
 
 class NanoHeadV2(nn.Module):
@@ -193,7 +198,7 @@ class NanoHeadV2(nn.Module):
         """Class and box maps of a search map `[B, 16, 16, C]`."""
         cls = _through(self.cls_tower, self.corr_cls.search(kept[0], xf[0], train=train), train)
         loc = _through(self.bbox_tower, self.corr_reg.search(kept[1], xf[0], train=train), train)
-        return self.cls_logits(cls), jnp.exp(self.bbox_pred(loc))
+        return _maps(self.cls_logits(cls), self.bbox_pred(loc))
 
 
 class _JointBranch(nn.Module):
@@ -239,4 +244,4 @@ class NanoHeadV3(nn.Module):
     def search(self, kept: tuple, xf: Map, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Class and box maps of a search map `[B, 16, 16, C]`."""
         cls = self.cls_logits(self.cls.search(kept[0], xf[0], train=train))
-        return cls, jnp.exp(self.bbox_pred(self.reg.search(kept[1], xf[0], train=train)))
+        return _maps(cls, self.bbox_pred(self.reg.search(kept[1], xf[0], train=train)))

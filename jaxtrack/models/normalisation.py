@@ -5,6 +5,8 @@ which then is computed once more for each of the sums of forward and backward pa
 neither in one thread nor fused.
 
 Running variances are the means of the batches' biased ones, as in Flax; PyTorch takes n / (n - 1) of each.
+
+Maps may be float32 or bfloat16; sums, statistics and parameters are float32 in any case.
 """
 
 import contextlib
@@ -54,32 +56,34 @@ def normalise(
     """Maps normalised by the statistics of their batch (Ioffe and Szegedy, ICML 2015), and these statistics.
 
     Args:
-      x: `[B, H, W, C]`.
-      scale: `[C]`.
-      bias: `[C]`.
+      x: `[B, H, W, C]`, float32 or bfloat16.
+      scale: `float32 [C]`.
+      bias: `float32 [C]`.
       axis_name: a mapped axis over whose devices the statistics extend; None for each device's own. All devices hold
         equally many samples.
 
     Returns:
-      The maps, and mean and (biased) variance `[C]`, through which no gradient flows.
+      The maps in the dtype of `x`, and mean and (biased) variance `float32 [C]`, through which no gradient flows.
     """
     return _forward(x, scale, bias, axis_name)[0]
 
 
 def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None):
-    mean = _channel_means(x, axis_name)
+    wide = x.astype(jnp.float32)
+    mean = _channel_means(wide, axis_name)
     # Not E[x^2] - E[x]^2, which loses digits where a channel's mean is far from 0.
-    centred = x - mean[None, None, None]
+    centred = wide - mean[None, None, None]
     variance = _channel_means(centred * centred, axis_name)
     inverse = jax.lax.rsqrt(variance + EPSILON)
     out = centred * (inverse * scale)[None, None, None] + bias[None, None, None]
-    return (out, mean, variance), (x, mean, inverse, scale)
+    # The maps are kept as they came: half the memory where they are bfloat16.
+    return (out.astype(x.dtype), mean, variance), (x, mean, inverse, scale)
 
 
 def _backward(axis_name: str | None, kept, gradients):
     x, mean, inverse, scale = kept
-    gradient = gradients[0]
-    normal = (x - mean[None, None, None]) * inverse[None, None, None]
+    gradient = gradients[0].astype(jnp.float32)
+    normal = (x.astype(jnp.float32) - mean[None, None, None]) * inverse[None, None, None]
     to_scale, to_bias = channel_sums(gradient * normal), channel_sums(gradient)
     of_scale, of_bias = to_scale, to_bias
     count = x.size // x.shape[-1]
@@ -87,7 +91,8 @@ def _backward(axis_name: str | None, kept, gradients):
         # Every device's loss depends on this one's samples through the common statistics.
         of_scale, of_bias = jax.lax.pmean((to_scale, to_bias), axis_name)
     from_statistics = (of_bias / count)[None, None, None] + normal * (of_scale / count)[None, None, None]
-    return (scale * inverse)[None, None, None] * (gradient - from_statistics), to_scale, to_bias
+    to_x = (scale * inverse)[None, None, None] * (gradient - from_statistics)
+    return to_x.astype(x.dtype), to_scale, to_bias
 
 
 normalise.defvjp(_forward, _backward)
@@ -98,10 +103,10 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """`[B, H, W, C]` to the same shape.
+        """`[B, H, W, C]` to the same shape and dtype.
 
         Args:
-          x: maps.
+          x: maps, float32 or bfloat16.
           train: normalise by the statistics of the batch and update the running ones, which are used otherwise.
         """
         shape = (x.shape[-1],)
@@ -111,7 +116,8 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, shape)
         if not train:
             factor = scale * jax.lax.rsqrt(variance.value + EPSILON)
-            return x * factor[None, None, None] + (bias - mean.value * factor)[None, None, None]
+            out = x.astype(jnp.float32) * factor[None, None, None] + (bias - mean.value * factor)[None, None, None]
+            return out.astype(x.dtype)
         normalised: Any = normalise(x, scale, bias, _AXIS.get())
         out, batch_mean, batch_variance = normalised
         if not self.is_initializing():

@@ -24,7 +24,8 @@ from jaxtrack.models.small_resnet import SmallResNet
 class SiameseNetwork(nn.Module):
     """The network of a Siamese tracker.
 
-    Images are `float32 [B, H, W, 3]`, BGR in 0..255, neither scaled nor centred.
+    Images are `float32 [B, H, W, 3]`, BGR in 0..255, neither scaled nor centred. Given as bfloat16, convolutions and
+    the maps between them are so, too; parameters, statistics and what is made of the last maps stay float32.
 
     Attributes:
       backbone: images to a tuple of maps; has a call argument `train` that names parts.
@@ -41,7 +42,7 @@ class SiameseNetwork(nn.Module):
     ) -> tuple[jax.Array, ...]:
         """What the head is given: a map `[B, h, w, C]` for each level."""
         chex.assert_shape(images, (None, None, None, 3))
-        chex.assert_type(images, jnp.float32)
+        chex.assert_type(images, images.dtype if images.dtype == jnp.bfloat16 else jnp.float32)
         maps = self.backbone(images, train=train_backbone)
         return maps if self.neck is None else self.neck(maps, train=train)
 

@@ -85,7 +85,7 @@ class _TowerBlock(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = _small_conv(self.features, "conv", padding=0)(x)
         norm = nn.GroupNorm(self.groups, epsilon=EPSILON, use_fast_variance=False, name="norm")
-        return nn.relu(norm(x))
+        return nn.relu(norm(x.astype(jnp.float32)).astype(x.dtype))
 
 
 def _small_conv(features: int, name: str | None = None, padding: int = 1, bias: float = 0.0) -> Conv:
@@ -157,8 +157,10 @@ class MultiLevelHead(nn.Module):
         return tuple(level.template(z, train=train) for level, z in zip(self.level.values(), zf, strict=True))
 
     def search(self, kept: tuple[Any, ...], xf: Maps, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        """Fused class and box maps `[B, S, S, K]` from the search region's levels `[B, 31, 31, C]`."""
+        """Fused class and box maps `float32 [B, S, S, K]` from the search region's levels `[B, 31, 31, C]`."""
         outputs = [level.search(z, x, train=train) for level, z, x in zip(self.level.values(), kept, xf, strict=True)]
+        # Sides of boxes are exponentials: the 8 digits of bfloat16 would be steps of half a percent.
+        outputs = [(cls.astype(jnp.float32), loc.astype(jnp.float32)) for cls, loc in outputs]
         cls = fuse([cls for cls, _ in outputs], self.cls_weight)
         loc = fuse([self.boxes(i, raw) for i, (_, raw) in enumerate(outputs)], self.loc_weight)
         return cls, loc

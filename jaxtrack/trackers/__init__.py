@@ -22,6 +22,9 @@ from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
 from jaxtrack.tracker import Prediction, Tracker
 
+DEFAULT = "deeptrack"
+"""The tracker that commands take where none is named; it must need no files of the user's."""
+
 
 class HostSession(Protocol):
     """A tracker fed frame by frame on the host; images are `uint8 [H, W, 3]` RGB."""

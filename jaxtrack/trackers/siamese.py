@@ -63,8 +63,8 @@ class Config:
     architecture: str = "siamrpn_r50"
     """The network (`jaxtrack.models.siamese.ARCHITECTURES`)."""
     weights: str = dataclasses.field(default="", metadata={"identity": False})
-    """Imported weights: a .safetensors file, or the name of one in $JAXTRACK_WEIGHTS or ./weights; by default the
-    architecture's name."""
+    """Weights: a .safetensors file, or the name of one in $JAXTRACK_WEIGHTS or ./weights, or else of one that comes
+    with jaxtrack; by default the architecture's name."""
     penalty: float = 0.04
     """Strength of the penalty on changes of size and of aspect ratio (PENALTY_K)."""
     window_influence: float = 0.44
@@ -190,7 +190,7 @@ def tracker(config: Config = CONFIGS["siamrpn"]) -> Tracker:
 
 
 def init_params(config: Config, key: jax.Array | None = None) -> dict:
-    """The imported weights, ready for tracking; `UserError` where there are none that fit."""
+    """The weights, ready for tracking; `UserError` where there are none that fit."""
     del key  # nothing is drawn
     path = weights_file(config)
     variables, meta = store.load(path)
@@ -204,8 +204,9 @@ def init_params(config: Config, key: jax.Array | None = None) -> dict:
 
 
 def weights_sha256(config: Config) -> str:
-    """What tells the weights of a configuration from others."""
-    return store.read_meta(weights_file(config)).sha256  # `store.load` compares the file with it
+    """What tells the weights of a configuration from others; `UserError` if the file is not what its record says."""
+    # Checked here, not only where they are loaded: a run whose results are all stored loads nothing.
+    return store.checked_sha256(weights_file(config))
 
 
 def describe(config: Config) -> str:

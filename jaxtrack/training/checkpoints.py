@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +19,29 @@ from orbax.checkpoint import v1 as ocp
 
 from jaxtrack.errors import UserError
 from jaxtrack.training.step import TrainState
+from jaxtrack.training.stopping import uninterrupted
 
 
 class Checkpoints:
     """The checkpoints in a folder; the newest few are kept, and those that the policy picks out."""
 
-    def __init__(self, folder: Path, *, keep: int | None, best: str | None = None):
+    def __init__(
+        self, folder: Path, *, keep: int | None, best: str | None = None, always: Collection[int] = frozenset()
+    ):
         """Opens the folder, which need not exist.
 
         Args:
           folder: where they lie.
           keep: how many of the newest are kept; None for all.
           best: the metric whose greatest value is kept, too; NaN is less than any. None for none.
+          always: steps that are kept whatever comes after them.
         """
-        policies = ocp.training.preservation_policies
-        kept: list[Any] = [policies.LatestN(keep)]
-        if best is not None:
-            value = functools.partial(_value, best)
-            kept.append(policies.BestN(get_metric_fn=value, n=1, keep_checkpoints_without_metrics=False))
         # Orbax's own policies do not fit its own protocols in the eyes of a type checker.
-        policy: Any = policies.AnyPreservationPolicy(kept)
-        always: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
+        every_call: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
         self._orbax = ocp.training.Checkpointer(
             str(folder.absolute()),
-            save_decision_policy=always,
-            preservation_policy=policy,
+            save_decision_policy=every_call,
+            preservation_policy=_policy(keep, best, always),
             cleanup_tmp_directories=True,
         )
         self.folder = folder
@@ -136,19 +134,32 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits and frees what Orbax holds."""
-        self.wait()
-        self._orbax.close()
+        with uninterrupted():
+            self.wait()
+            self._orbax.close()
 
     @contextlib.contextmanager
     def _writing(self, step: int | None) -> Iterator[None]:
         what = "a checkpoint" if step is None else f"checkpoint {step}"
-        try:
-            yield
-        except Exception as error:  # the libraries below Orbax have errors of their own for a full disk
-            raise UserError(
-                f"{self.folder}: {what} could not be written ({_first_line(error)}): make room and start the training "
-                "again; the earlier ones are whole"
-            ) from error
+        # Interrupted, Orbax would leave tasks of its own behind, and what it was writing.
+        with uninterrupted():
+            try:
+                yield
+            except Exception as error:  # the libraries below Orbax have errors of their own for a full disk
+                raise UserError(
+                    f"{self.folder}: {what} could not be written ({_first_line(error)}): make room and start the "
+                    "training again; the earlier ones are whole"
+                ) from error
+
+
+def _policy(keep: int | None, best: str | None, always: Collection[int]) -> Any:
+    """Which checkpoints are not deleted; see `Checkpoints`."""
+    policies = ocp.training.preservation_policies
+    kept: list[Any] = [policies.LatestN(keep), policies.CustomSteps(tuple(always))]
+    if best is not None:
+        value = functools.partial(_value, best)
+        kept.append(policies.BestN(get_metric_fn=value, n=1, keep_checkpoints_without_metrics=False))
+    return policies.AnyPreservationPolicy(kept)
 
 
 def _value(name: str, metrics: Any) -> float:

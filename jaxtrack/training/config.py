@@ -38,22 +38,33 @@ class TrainConfig:
     """Losses as means over the whole batch, or over each device's share with gradients summed (the references')."""
     reference_devices: int = 0
     """With `per_device`, the number of devices that the rates were made for; 0 takes any."""
+    scale_to_reference: bool = False
+    """On another number of devices, multiply the sum of the gradients by `reference_devices` over that number, so that
+    the rates stay right; without, that is refused."""
     sync_norm: bool = False
     """Whether batch statistics are those of all devices."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Of convolutions and of the maps between them, forward and backward; all else is float32."""
     checkpoint_steps: int = 500
     """Steps between checkpoints."""
-    keep: int = 2
+    keep: int = dataclasses.field(default=2, metadata={"compared": False})
     """Newest checkpoints that are kept, besides the one with the best validation."""
+    keep_from_epoch: int = dataclasses.field(default=0, metadata={"compared": False})
+    """The checkpoints after so many epochs and after each further one are made and never deleted; 0 for none."""
     validation_pairs: int = 256
     """Pairs of the validation split; 0 for no validation."""
-    start: str = ""
+    start: str = dataclasses.field(default="", metadata={"compared": False})
     """Weights to start from: a safetensors file of the same architecture, or of its backbone alone; empty for random
     ones."""
 
     def __post_init__(self) -> None:
         """Refuses numbers that cannot be."""
         positive = ("batch", "epochs", "steps_per_epoch", "checkpoint_steps", "keep")
-        check_numbers(self, positive=positive, not_negative=("validation_pairs",))
+        check_numbers(
+            self, positive=positive, not_negative=("validation_pairs", "reference_devices", "keep_from_epoch")
+        )
+        if self.scale_to_reference and not (self.reference_devices and self.normalisation == "per_device"):
+            raise UserError('scale_to_reference needs reference_devices and the normalisation "per_device"')
         if not self.name.isidentifier():
             raise UserError(f"name of TrainConfig must be letters, digits and underscores, not {self.name!r}")
 
@@ -61,3 +72,9 @@ class TrainConfig:
     def steps(self) -> int:
         """Steps of the whole training."""
         return self.epochs * self.steps_per_epoch
+
+    @property
+    def kept_steps(self) -> frozenset[int]:
+        """Steps whose checkpoints are never deleted (see `keep_from_epoch`)."""
+        epochs = range(self.keep_from_epoch, self.epochs + 1) if self.keep_from_epoch else ()
+        return frozenset(epoch * self.steps_per_epoch for epoch in epochs)

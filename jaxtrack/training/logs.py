@@ -22,14 +22,14 @@ class Log:
         """Opens the log.
 
         Args:
-          folder: created if needed.
+          folder: created when there is something to write.
           resumed_step: records of later steps are dropped: they are going to be made again.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         self._writes = jax.process_index() == 0
         self._path = folder / "log.jsonl"
         self.records = [record for record in _read(self._path) if record["step"] <= resumed_step]
-        self._rewrite()
+        if self._path.is_file():
+            self._rewrite()
         self._board = _tensorboard(folder, resumed_step) if self._writes else None
 
     def write(self, record: dict[str, Any]) -> None:

@@ -3,10 +3,6 @@
 import contextlib
 import dataclasses
 import itertools
-import json
-import math
-import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,44 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxtrack import files
 from jaxtrack.compilation import Program
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import provenance
 from jaxtrack.models import siamese
-from jaxtrack.training import optimiser, sources, validation
+from jaxtrack.training import identity, optimiser, sources
 from jaxtrack.training.checkpoints import Checkpoints
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.labels import AnchorLabels, EllipseLabels
 from jaxtrack.training.logs import Log
 from jaxtrack.training.optimiser import Stage, Updates
-from jaxtrack.training.step import Recipe, TrainState, make_step, on_all_hosts
+from jaxtrack.training.step import Recipe, TrainState, local, make_step, on_all_hosts, split
+from jaxtrack.training.stopping import Stop
+from jaxtrack.training.validation import validator
+from jaxtrack.training.window import Window
 from jaxtrack.weights import store
 
 Report = Callable[[dict[str, Any]], None]
+Say = Callable[[str], None]
 RECORD_STEPS = 20  # the means of so many steps are a record
-
-
-@dataclasses.dataclass
-class Stop:
-    """Whether somebody wants the training to end early; it saves first."""
-
-    asked: bool = False
-
-
-@contextlib.contextmanager
-def stopping_on_sigterm() -> Iterator[Stop]:
-    """Inside, SIGTERM (what clusters send before they take a machine back) asks the training to stop."""
-    stop = Stop()
-
-    def ask(*_: Any) -> None:
-        stop.asked = True
-
-    before = signal.signal(signal.SIGTERM, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def train(
@@ -62,15 +38,18 @@ def train(
     *,
     devices: Sequence[Any] | None = None,
     report: Report = lambda record: None,
+    say: Say = lambda line: None,
     stop: Stop | None = None,
 ) -> TrainState:
     """Trains, or goes on with the training whose checkpoints lie in `folder`, and returns the last state.
 
     Args:
       config: what to train.
-      folder: for `config.json`, `checkpoints`, `log.jsonl` and `log.csv`.
+      folder: for `checkpoints`, `log.jsonl`, `log.csv` and, from the first step on, `config.json` and what
+        `jaxtrack.training.identity` has beside it.
       devices: by default all of this and the other processes.
       report: called with every record of the log.
+      say: called with a line about what takes long, and with warnings.
       stop: may ask for an early end.
 
     Raises:
@@ -80,17 +59,44 @@ def train(
     devices = list(devices or jax.devices())
     _check_devices(config, len(devices))
     recipe = make_recipe(config)
-    _claim(folder, config)
-    best = "iou" if config.validation_pairs else None
-    with contextlib.closing(Checkpoints(folder / "checkpoints", keep=config.keep, best=best)) as checkpoints:
-        state, stage = _resume(config, recipe, checkpoints) or first_state(config, recipe)
+    begin = _claim(folder, config)
+    for warning in getattr(config.source, "warnings", list)():
+        say(f"warning: {warning}")
+    with _opened(config, folder) as checkpoints:
+        state, stage = _beginning(config, recipe, checkpoints, say)
         log = Log(folder, int(state.step))
-        run = _Run(config, recipe, devices, checkpoints, log, validator(config, recipe), report, stop or Stop())
+        validate = validator(config, recipe, devices)
+        run = _Run(config, recipe, devices, checkpoints, log, validate, report, say, stop or Stop(), begin)
         for current in itertools.dropwhile(lambda s: s.name != stage.name, _stages(config)):
             state = run.stage(current, state)
             if int(state.step) < run.last_step(current):
                 break
     return state
+
+
+def _claim(folder: Path, config: TrainConfig) -> Callable[[], None]:
+    """Refuses a folder of another training; what it returns makes the folder this one's."""
+    inputs = identity.inputs_of(config)
+    identity.check(folder, config, inputs)
+
+    def begin() -> None:
+        if jax.process_index() == 0:
+            identity.write(folder, config, inputs)
+
+    return begin
+
+
+@contextlib.contextmanager
+def _opened(config: TrainConfig, folder: Path) -> Iterator[Checkpoints]:
+    """The checkpoints of a training; nothing stays behind of one that fails before its first step."""
+    best, place = "iou" if config.validation_pairs else None, folder / "checkpoints"
+    try:
+        with contextlib.closing(Checkpoints(place, keep=config.keep, best=best, always=config.kept_steps)) as found:
+            yield found
+    finally:
+        for empty in (place, folder) if jax.process_index() == 0 else ():
+            with contextlib.suppress(OSError):  # it is not empty
+                empty.rmdir()
 
 
 def make_recipe(config: TrainConfig) -> Recipe:
@@ -115,6 +121,8 @@ def make_recipe(config: TrainConfig) -> Recipe:
         config.objective,
         config.sync_norm,
         config.normalisation == "per_device",
+        config.reference_devices if config.scale_to_reference else 0,
+        config.compute,
     )
 
 
@@ -124,26 +132,12 @@ def _check_devices(config: TrainConfig, count: int) -> None:
         near = " or ".join(map(str, sizes))
         raise UserError(f"a batch of {config.batch} does not divide over {count} devices: take {near}")
     wanted = config.reference_devices
-    if config.normalisation == "per_device" and wanted and wanted != count:
+    if config.normalisation == "per_device" and wanted not in (0, count) and not config.scale_to_reference:
         raise UserError(
-            f"{config.name} sums the gradients of {wanted} devices, as its reference does, and there are {count}: "
-            'train with normalisation "mean", or set reference_devices to 0 to sum those that there are'
+            f"{config.name} sums the gradients of {wanted} devices, as its reference does, and there are {count}: set "
+            f"scale_to_reference to multiply their sum by {wanted}/{count}, for which its rates are right, or "
+            "reference_devices to 0 to sum those that there are, with rates of your own"
         )
-
-
-def _claim(folder: Path, config: TrainConfig) -> None:
-    """Writes the configuration into the folder, or compares with that of the checkpoints that are there."""
-    path = folder / "config.json"
-    mine = provenance.to_json(config)
-    if path.is_file() and any(entry.name.isdigit() for entry in (folder / "checkpoints").glob("*")):
-        difference = provenance.differences(json.loads(path.read_text()), mine)
-        if difference:
-            raise UserError(
-                f"{folder} holds a training with another configuration ({difference}): choose another folder"
-            )
-    elif jax.process_index() == 0:
-        files.write_text(path, json.dumps(mine, indent=1) + "\n")
-        files.write_text(folder / "environment.json", json.dumps(provenance.environment(), indent=1) + "\n")
 
 
 def initial_variables(config: TrainConfig, recipe: Recipe) -> Any:
@@ -176,16 +170,19 @@ def _drawn_variables(config: TrainConfig, recipe: Recipe) -> Any:
 
 def first_state(config: TrainConfig, recipe: Recipe) -> tuple[TrainState, Stage]:
     """The state that a training begins with, and its first stage."""
+    _check_parts(config, recipe)
     stage = _stages(config)[0]
-    variables = initial_variables(config, recipe)
-    unknown = sorted(set(config.optimiser.trained_backbone) - set(variables["params"]["backbone"]))
+    return _fresh(config, stage, jnp.int32(0), initial_variables(config, recipe)), stage
+
+
+def _check_parts(config: TrainConfig, recipe: Recipe) -> None:
+    there = siamese.shapes(recipe.architecture)["params"]["backbone"]
+    unknown = sorted(set(config.optimiser.trained_backbone) - set(there))
     if unknown:
-        there = ", ".join(sorted(variables["params"]["backbone"]))
         raise UserError(
             f"trained_backbone names {', '.join(unknown)}, which the backbone of {config.architecture} does not have: "
-            f"its parts are {there}"
+            f"its parts are {', '.join(sorted(there))}"
         )
-    return _fresh(config, stage, jnp.int32(0), variables), stage
 
 
 def _fresh(config: TrainConfig, stage: Stage, step: Any, variables: Any) -> TrainState:
@@ -207,6 +204,20 @@ def updates_of(config: TrainConfig, stage: Stage) -> Updates:
 
 def _stages(config: TrainConfig) -> tuple[Stage, ...]:
     return optimiser.stages(config.optimiser, config.epochs, config.steps_per_epoch)
+
+
+def _beginning(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints, say: Say) -> tuple[TrainState, Stage]:
+    """The state to go on from, and its stage."""
+    resumed = _resume(config, recipe, checkpoints)
+    if resumed is None:
+        _check_parts(config, recipe)
+        if config.start:
+            store.locate(config.start)
+        say(f"making the first parameters of {config.architecture}")
+        return first_state(config, recipe)
+    if int(resumed[0].step) < config.steps:
+        say(f"going on from step {int(resumed[0].step)}")
+    return resumed
 
 
 def _resume(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints) -> tuple[TrainState, Stage] | None:
@@ -245,34 +256,6 @@ def _finish(state: TrainState) -> None:
     jax.block_until_ready(state.params)
 
 
-def validator(config: TrainConfig, recipe: Recipe) -> Callable[[TrainState], dict[str, float]]:
-    """The function that measures a state on the pairs of the validation split."""
-    if not config.validation_pairs:
-        return lambda state: {}
-    held_out = dataclasses.replace(config.source, split="validation")
-    batch = min(config.batch, config.validation_pairs)
-    count = math.ceil(config.validation_pairs / batch)
-
-    def measure(variables: Any, items: Any, numbers: jax.Array) -> dict[str, jax.Array]:
-        keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(numbers)
-        return validation.pair_measures(recipe, variables, held_out.pairs(items), keys)
-
-    program = Program(measure)
-
-    def run(state: TrainState) -> dict[str, float]:
-        # On one device: arrays that span several would have each of them do the same.
-        variables = jax.device_put({"params": state.params, "batch_stats": state.batch_stats}, jax.local_devices()[0])
-        with contextlib.closing(held_out.batches(0, batch, 0, 1)) as batches:
-            parts = [
-                program(variables, items, sources.sample_numbers(i, batch, 0, 1))
-                for i, items in enumerate(itertools.islice(batches, count))
-            ]
-        whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: config.validation_pairs], *parts)
-        return validation.summary(whole)
-
-    return run
-
-
 @dataclasses.dataclass(frozen=True)
 class _Run:
     """A training under way: all that its stages share."""
@@ -284,38 +267,63 @@ class _Run:
     log: Log
     validate: Callable[[TrainState], dict[str, float]]
     report: Report
+    say: Say
     stop: Stop
+    begin: Callable[[], None]
 
     def stage(self, stage: Stage, state: TrainState) -> TrainState:
         """The steps of a stage from where `state` is."""
-        config, last_step = self.config, self.last_step(stage)
-        step, stopping = int(state.step), False
-        if step == stage.first_step:
-            # A stage starts with an optimiser of its own: as in the references, momentum is lost.
-            state = _fresh(config, stage, state.step, {"params": state.params, "batch_stats": state.batch_stats})
-        if jax.process_count() > 1:
-            state = on_all_hosts(state, self.devices)
-        program = make_step(self.recipe, stage, updates_of(config, stage), self.devices)
-        place = (config.batch, jax.process_index(), jax.process_count())
-        window = Window(config, step)
-        with contextlib.closing(config.source.batches(step, *place)) as batches:
+        step, last_step, stopping = int(state.step), self.last_step(stage), False
+        if step >= last_step:
+            return state
+        place = (self.config.batch, jax.process_index(), jax.process_count())
+        own = len(local(self.devices))
+        state, program = self._entered(stage, state)
+        window = Window(self.config, step)
+        with contextlib.closing(self.config.source.batches(step, *place)) as batches:
             while step < last_step and not stopping:
                 with window.waiting():
-                    items = jax.tree.map(self._split, next(batches))
-                state, metrics = program(state, items, self._split(sources.sample_numbers(step, *place)))
+                    items = split(next(batches), own)
+                state, metrics = program(state, items, split(sources.sample_numbers(step, *place), own))
                 step += 1
                 window.add(step, metrics)
+                if step == 1:
+                    self.begin()
                 stopping = self._stopping(step)
-                saving = step % config.checkpoint_steps == 0 or step == last_step
-                if step % RECORD_STEPS == 0 or saving or stopping:
-                    _finish(state)
-                    # Whoever asks to stop may not wait for a validation.
-                    measures = self.validate(state) if saving and not stopping else {}
-                    self._record(window, measures)
-                    if saving or stopping:
-                        self.checkpoints.save(state, stage.name, measures or None)
-                    window = Window(config, step)
+                if stopping or self._due(step):
+                    window = self._pause(stage, state, window, stopping)
         return state
+
+    def _entered(self, stage: Stage, state: TrainState) -> tuple[TrainState, Program]:
+        """The state that a stage goes on with, and its step."""
+        if int(state.step) == stage.first_step:
+            # A stage starts with an optimiser of its own: as in the references, momentum is lost.
+            variables = {"params": state.params, "batch_stats": state.batch_stats}
+            state = _fresh(self.config, stage, state.step, variables)
+        if jax.process_count() > 1:
+            state = on_all_hosts(state, self.devices)
+        self.say(f"compiling the step of the stage {stage.name!r}: up to minutes, where it was never compiled before")
+        return state, make_step(self.recipe, stage, updates_of(self.config, stage), self.devices)
+
+    def _due(self, step: int) -> bool:
+        """Whether there is something to record or to save after this step."""
+        return step % RECORD_STEPS == 0 or self._saving(step)
+
+    def _saving(self, step: int) -> bool:
+        ends = {stage.first_step for stage in _stages(self.config)} | self.config.kept_steps | {self.config.steps}
+        return step % self.config.checkpoint_steps == 0 or step in ends
+
+    def _pause(self, stage: Stage, state: TrainState, window: Window, stopping: bool) -> Window:
+        """Waits for the steps under way, then validates, records and saves what is due; the window that follows."""
+        _finish(state)
+        step = int(state.step)
+        saving = self._saving(step)
+        # Whoever asks to stop may not wait for a validation.
+        measures = self.validate(state) if saving and not stopping else {}
+        self._record(window, measures)
+        if saving or stopping:
+            self.checkpoints.save(state, stage.name, measures or None)
+        return Window(self.config, step)
 
     def last_step(self, stage: Stage) -> int:
         """The step that a stage ends with."""
@@ -328,61 +336,6 @@ class _Run:
             return self.stop.asked
         return step % RECORD_STEPS == 0 and bool(np.any(multihost_utils.process_allgather(np.asarray(self.stop.asked))))
 
-    def _split(self, leaf: np.ndarray) -> np.ndarray:
-        """This process's share of a batch, `[device, sample, ...]`."""
-        local = sum(device.process_index == jax.process_index() for device in self.devices)
-        return leaf.reshape(local, -1, *leaf.shape[1:])
-
-    def _record(self, window: "Window", measures: dict[str, float]) -> None:
+    def _record(self, window: Window, measures: dict[str, float]) -> None:
         self.log.write({**window.record(), **{f"validation_{name}": value for name, value in measures.items()}})
         self.report(self.log.records[-1])
-
-
-class Window:
-    """The steps since the last record: their metrics and their time."""
-
-    def __init__(self, config: TrainConfig, step: int):
-        self._config, self._first, self._step = config, step, step
-        self._metrics: list[dict[str, jax.Array]] = []
-        self._start, self._waited = time.perf_counter(), 0.0
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Counts the time inside as waiting for data."""
-        start = time.perf_counter()
-        yield
-        self._waited += time.perf_counter() - start
-
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of a step; those of the one before are looked at, so that the device never waits."""
-        self._step = step
-        self._metrics.append(metrics)
-        if len(self._metrics) > 1:
-            self._check(step - 1, self._metrics[-2])
-
-    def _check(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        wrong = [name for name, value in metrics.items() if not math.isfinite(float(value))]
-        if wrong:
-            numbers = (step - 1) * self._config.batch
-            raise UserError(
-                f"step {step}: {', '.join(wrong)} not finite, in the samples {numbers} to "
-                f"{numbers + self._config.batch - 1}; the last checkpoint is from before: lower the rate or look at "
-                "these samples"
-            )
-
-    def record(self) -> dict[str, Any]:
-        """The record of the steps: means, rate, speed, share of time spent waiting for data."""
-        self._check(self._step, self._metrics[-1])
-        config = self._config
-        rate = optimiser.rate_at(config.optimiser, config.epochs, config.steps_per_epoch, jnp.int32(self._step - 1))
-        means = {name: float(np.mean([float(m[name]) for m in self._metrics])) for name in self._metrics[0]}
-        seconds = time.perf_counter() - self._start
-        steps = self._step - self._first
-        return {
-            "step": self._step,
-            "epoch": (self._step - 1) // config.steps_per_epoch,
-            "rate": float(rate),
-            **means,
-            "pairs_per_second": steps * config.batch / seconds,
-            "data_wait": self._waited / seconds,
-        }

@@ -4,7 +4,7 @@ The terms are pure functions of `jaxtrack.losses`; here they are chosen and weig
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,40 @@ from jaxtrack.losses.reduction import Term
 from jaxtrack.models import grids
 from jaxtrack.models.siamese import Architecture
 from jaxtrack.training.labels import Labels
+
+
+@dataclasses.dataclass(frozen=True)
+class CRConstants:
+    """Constants of the classification ranking loss."""
+
+    beta: float = 4.0
+    """Sharpness."""
+    margin: float = 0.5
+    """By how much the positives' mean is to exceed the hard negatives' (alpha in the paper)."""
+    threshold: float = 0.5
+    """Score above which a negative is hard (tau in the paper)."""
+    hard_in_negative_pair: int = 8
+    """Fewest negatives that count in a pair without the target, in the variant `released`."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check_numbers(self, positive=("beta", "hard_in_negative_pair"), not_negative=("margin", "threshold"))
+
+
+@dataclasses.dataclass(frozen=True)
+class IGROriConstants:
+    """What is open in the original IoU-guided ranking loss: the paper prints it without, and no code is released."""
+
+    alpha: float = 1.0
+    """Sharpness; RankDetNet has 1, the other terms of RBO 3."""
+    frozen: bool = False
+    """Freeze of two IoUs that of the candidate with the lower score, as RankDetNet does."""
+    per_positive: bool = False
+    """Divide by the number of positives instead of the number of pairs."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        check_numbers(self, positive=("alpha",))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +77,18 @@ class Objective:
     """Of IGR: 3 in the paper, 5 in most released settings."""
     pooled_negatives: int | None = None
     """Negatives that the cross entropy draws from a device's whole batch (48 in SiamRPN++-RBO)."""
+    hard_threshold: float = 0.5
+    """Score above which a negative counts in the second cross entropy."""
+    cr: CRConstants = CRConstants()
+    """Constants of CR."""
+    igr_ori: IGROriConstants = IGROriConstants()
+    """Constants of IGR-ori."""
 
     def __post_init__(self) -> None:
         """Refuses negative weights, nothing but zeros, and a draw of nothing."""
         terms = ("cls", "loc", "classification_ranking", "iou_ranking", "joint_ranking", "hard_cls")
         drawn = () if self.pooled_negatives is None else ("pooled_negatives",)
-        check_numbers(self, positive=("gamma", *drawn), not_negative=terms)
+        check_numbers(self, positive=("gamma", *drawn), not_negative=(*terms, "hard_threshold"))
         if not any(getattr(self, name) for name in terms):
             raise UserError("an Objective needs a weight above 0")
 
@@ -85,7 +125,8 @@ def terms(
     if config.loc:
         found["loc"] = (_location(config, architecture, parts, labels), config.loc)
     if config.hard_cls:
-        found["cls_hard"] = (classification.hard_cross_entropy(logits, labels.label), config.hard_cls)
+        hard = classification.hard_cross_entropy(logits, labels.label, threshold=config.hard_threshold)
+        found["cls_hard"] = (hard, config.hard_cls)
     found |= _ranking(config, architecture, logits, parts, labels, positives)
     return {name: term for name, (term, _) in found.items()}, {name: weight for name, (_, weight) in found.items()}
 
@@ -131,23 +172,21 @@ def _ranking(
     positives: int,
 ) -> dict[str, tuple[Term, float]]:
     found = {}
-    scores = jax.nn.sigmoid(logits[..., 1] - logits[..., 0])
+    scores, label = jax.nn.sigmoid(logits[..., 1] - logits[..., 0]), labels.label
+    sizes: dict[str, Any] = {"max_positives": positives}
     if config.classification_ranking:
-        term = ranking.classification_ranking(scores, labels.label, variant=config.variant, max_positives=positives)
+        constants = dataclasses.asdict(config.cr)
+        term = ranking.classification_ranking(scores, label, variant=config.variant, **constants, **sizes)
         found["cr"] = (term, config.classification_ranking)
     if not config.iou_ranking and not config.joint_ranking:
         return found
     # The target's box is what any of its targets decodes to, positives' or not.
     target = predicted_boxes(architecture, labels.target)
-    found_overlaps = regression.iou(predicted_boxes(architecture, parts), target)
+    ious = regression.iou(predicted_boxes(architecture, parts), target)
     if config.iou_ranking:
-        both = ranking.iou_guided_ranking(
-            scores, labels.label, found_overlaps, variant=config.variant, gamma=config.gamma, max_positives=positives
-        )
+        both = ranking.iou_guided_ranking(scores, label, ious, variant=config.variant, gamma=config.gamma, **sizes)
         found |= {"igr_1": (both.score, config.iou_ranking), "igr_2": (both.iou, config.iou_ranking)}
     if config.joint_ranking:
-        found["igr_ori"] = (
-            ranking.original_iou_ranking(scores, labels.label, found_overlaps, max_positives=positives),
-            config.joint_ranking,
-        )
+        term = ranking.original_iou_ranking(scores, label, ious, **dataclasses.asdict(config.igr_ori), **sizes)
+        found["igr_ori"] = (term, config.joint_ranking)
     return found

@@ -41,7 +41,10 @@ def _disk(data: Data, pairs: int, without: tuple[str, ...] = ()) -> Disk:
 
 
 def _large(name: str, architecture: str, source: Disk, batch: int, devices: int, **changes: object) -> TrainConfig:
-    """A ResNet-50 network as the references train it: 20 epochs, the backbone frozen in the first ten."""
+    """A ResNet-50 network as the references train it: 20 epochs, the backbone frozen in the first ten.
+
+    The references evaluate what they have after each of the epochs 10 to 20, and choose.
+    """
     fields = {
         "name": name,
         "architecture": architecture,
@@ -52,6 +55,7 @@ def _large(name: str, architecture: str, source: Disk, batch: int, devices: int,
         "reference_devices": devices,
         "optimiser": Optimiser(),
         "checkpoint_steps": 1000,
+        "keep_from_epoch": 10,
         "validation_pairs": 0,
         "start": "resnet50",
         "seed": 123456,

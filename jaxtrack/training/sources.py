@@ -6,6 +6,7 @@ whatever the number of devices and processes, so a resumed training needs no oth
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.data import augmentation
+from jaxtrack.data import augmentation, otb, prepared
 from jaxtrack.data.augmentation import SEARCH, SEARCH_PX, TEMPLATE, TEMPLATE_PX, Augmentation
 from jaxtrack.data.pairs import DiskPairs, PairSampling
 from jaxtrack.data.procedural_pairs import Pair, PairConfig, load_textures, pair_key, render_batch
@@ -24,7 +25,11 @@ _TEXTURES, _TEXTURE_PX = 64, 128  # they are a constant of the program: 12 MiB
 
 
 class Source(Protocol):
-    """Training pairs by number."""
+    """Training pairs by number.
+
+    It may have two methods more: `contents`, JSON values that tell its data from others, so that a training does not go
+    on with these; and `warnings`, sentences for who trains on them.
+    """
 
     @property
     def split(self) -> Split:
@@ -52,7 +57,7 @@ class Procedural:
 
     look: PairConfig = dataclasses.field(default_factory=PairConfig)
     """What pairs are like."""
-    textures: Path | None = None
+    textures: Path | None = dataclasses.field(default=None, metadata={"compared": False})
     """A folder of your own images, which become some of the surfaces."""
     seed: int = 0
     """Another seed, other pairs."""
@@ -65,6 +70,10 @@ class Procedural:
         while True:
             yield sample_numbers(step, batch, process, processes)
             step += 1
+
+    def contents(self) -> list[str]:
+        """The sha256 of the textures, wherever they lie."""
+        return [] if self.textures is None else [hashlib.sha256(_textures(self.textures).tobytes()).hexdigest()]
 
     def pairs(self, items: jax.Array) -> Pair:
         """Renders pairs, and changes their colours and sharpness as in training from disk."""
@@ -81,9 +90,9 @@ class Procedural:
 class Disk:
     """Pairs from datasets that `jaxtrack prepare` has made; the device cuts them out of the stored crops."""
 
-    folders: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = dataclasses.field(default=(), metadata={"compared": False})
     """The prepared datasets."""
-    validation_folders: tuple[Path, ...] = ()
+    validation_folders: tuple[Path, ...] = dataclasses.field(default=(), metadata={"compared": False})
     """Others, for the validation split."""
     sampling: PairSampling = dataclasses.field(default_factory=PairSampling)
     """How pairs are drawn."""
@@ -100,8 +109,7 @@ class Disk:
 
     def batches(self, first_step: int, batch: int, process: int, processes: int) -> Generator[Any, None, None]:
         """Stored crops and boxes, read ahead."""
-        folders = self.folders if self.split == "train" else self.validation_folders
-        return DiskPairs(folders, self.sampling).batches(
+        return DiskPairs(self._folders, self.sampling).batches(
             seed=self.seed,
             global_batch=batch,
             start_step=first_step,
@@ -109,6 +117,19 @@ class Disk:
             process_count=processes,
             workers=self.workers,
         )
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return self.folders if self.split == "train" else self.validation_folders
+
+    def contents(self) -> list[str]:
+        """The sha256 of each dataset's index, wherever the dataset lies."""
+        return [prepared.fingerprint(folder) for folder in self._folders]
+
+    def warnings(self) -> list[str]:
+        """What is to be said of training on these datasets."""
+        folders = [folder for folder in self.folders if any(folder.expanduser().glob("otb-*.array_record-*"))]
+        return [otb.training_warning(folder, prepared.read_index(folder).videos.tolist()) for folder in folders]
 
     def pairs(self, items: Any) -> Pair:
         """Cuts out, recolours, blurs and mirrors, as the references' data loaders do."""

@@ -58,6 +58,8 @@ class Recipe(NamedTuple):
       sync_norm: whether batch statistics are those of all devices.
       per_device: whether losses are means over each device's samples and gradients are summed over the devices, as
         in the reference implementations, instead of the gradient of the global means.
+      as_of_devices: with `per_device`, the number of devices that the sum is scaled to; 0 leaves it as it is.
+      compute: dtype of convolutions and of the maps between them.
     """
 
     architecture: siamese.Architecture
@@ -66,6 +68,8 @@ class Recipe(NamedTuple):
     objective: objective.Objective
     sync_norm: bool = False
     per_device: bool = False
+    as_of_devices: int = 0
+    compute: str = "float32"
 
 
 def label_batch(recipe: Recipe, keys: jax.Array, pairs: Pair) -> Labels:
@@ -86,9 +90,10 @@ def losses(
 ) -> tuple[dict[str, Any], dict[str, float], Any]:
     """Terms and weights of a device's batch, and the running statistics after it."""
     network = siamese.build(recipe.architecture)
+    images = [image.astype(recipe.compute) for image in (pairs.template, pairs.search)]
     with statistics_over(AXIS if recipe.sync_norm else None):
         (cls, loc), changed = network.apply(
-            variables, pairs.template, pairs.search, train=True, train_backbone=tuple(parts), mutable=["batch_stats"]
+            variables, *images, train=True, train_backbone=tuple(parts), mutable=["batch_stats"]
         )
     terms, weights = objective.terms(
         recipe.objective, recipe.architecture, cls, loc, labels, key, positives=recipe.labels.positives
@@ -102,35 +107,71 @@ def make_step(recipe: Recipe, stage: Stage, updates: Updates, devices: Sequence[
     `items [device, sample, ...]` are the source's, `numbers uint32 [device, sample]` the samples'. Metrics are the
     unweighted means of the terms, the total `loss` and the norm of the gradient, `float32 []` each.
     """
+    scale = recipe.as_of_devices / len(devices) if recipe.per_device and recipe.as_of_devices else 1.0
 
     def step(state: TrainState, items: Any, numbers: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-        keys = jax.vmap(lambda number: jax.random.fold_in(state.key, number))(numbers)
-        pairs = recipe.pairs(items)
-        labels = label_batch(recipe, keys, pairs)
-        batch_key = jax.random.fold_in(keys[0], _BATCH)
-
-        def loss(chosen: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
-            variables = {"params": merge(state.params, chosen), "batch_stats": state.batch_stats}
-            terms, weights, stats = losses(recipe, stage.parts, variables, pairs, labels, batch_key)
-            share, means = combine(terms, weights, None if recipe.per_device else AXIS)
-            means = jax.lax.pmean(means, AXIS) if recipe.per_device else means
-            total = sum((weights[name] * mean for name, mean in means.items()), jnp.zeros(()))
-            return share, ({**means, "loss": total}, stats)
-
         chosen = trained(state.params, stage)
+        loss = _loss_of(recipe, stage, state, items, numbers)
         gradients, (metrics, stats) = jax.grad(loss, has_aux=True)(chosen)
         gradients = jax.lax.psum(gradients, AXIS)
+        if scale != 1:
+            gradients = jax.tree.map(lambda leaf: scale * leaf, gradients)
         changed, optimiser = updates.apply(chosen, gradients, state.optimiser)
         square = sum((jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(gradients)), jnp.zeros(()))
         metrics["gradient_norm"] = jnp.sqrt(square)
-        first = jax.lax.axis_index(AXIS) == 0
-        stats = jax.tree.map(lambda leaf: jax.lax.psum(jnp.where(first, leaf, 0.0), AXIS), stats)
-        state = TrainState(state.step + 1, merge(state.params, changed), stats, optimiser, state.key)  # type: ignore[call-arg]
+        state = TrainState(state.step + 1, merge(state.params, changed), _of_first(stats), optimiser, state.key)  # type: ignore[call-arg]
         return state, metrics
 
     mapped = functools.partial(jax.pmap, axis_name=AXIS, in_axes=(None, 0, 0), out_axes=None, devices=devices)
-    local = [device for device in devices if device.process_index == jax.process_index()]
-    return Program(step, transform=mapped, donate_argnums=(0,), devices=local)
+    return Program(step, transform=mapped, donate_argnums=(0,), devices=local(devices))
+
+
+def _loss_of(recipe: Recipe, stage: Stage, state: TrainState, items: Any, numbers: jax.Array) -> Callable[[Any], Any]:
+    """A device's loss as a function of the trained parameters: `(loss, (metrics, running statistics))`."""
+    keys = jax.vmap(lambda number: jax.random.fold_in(state.key, number))(numbers)
+    pairs = recipe.pairs(items)
+    labels = label_batch(recipe, keys, pairs)
+    batch_key = jax.random.fold_in(keys[0], _BATCH)
+
+    def loss(chosen: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+        variables = {"params": merge(state.params, chosen), "batch_stats": state.batch_stats}
+        terms, weights, stats = losses(recipe, stage.parts, variables, pairs, labels, batch_key)
+        share, means = combine(terms, weights, None if recipe.per_device else AXIS)
+        means = jax.lax.pmean(means, AXIS) if recipe.per_device else means
+        total = sum((weights[name] * mean for name, mean in means.items()), jnp.zeros(()))
+        return share, ({**means, "loss": total}, stats)
+
+    return loss
+
+
+def _of_first(tree: Any) -> Any:
+    """The first device's arrays, on all of them."""
+    first = jax.lax.axis_index(AXIS) == 0
+    return jax.tree.map(lambda leaf: jax.lax.psum(jnp.where(first, leaf, 0.0), AXIS), tree)
+
+
+def on_each(function: Callable[[Any, Any, jax.Array], Any], devices: Sequence[Any]) -> Program:
+    """A function of `(shared, items, numbers)` on devices of this process, each with its part of a batch.
+
+    `items` and `numbers` have the axes [device, sample, ...], the results a first axis [device].
+    """
+    mapped = functools.partial(jax.pmap, axis_name=AXIS, in_axes=(None, 0, 0), devices=devices)
+    return Program(function, transform=mapped, devices=devices)
+
+
+def local(devices: Sequence[Any]) -> list[Any]:
+    """Those of the devices that are this process's own."""
+    return [device for device in devices if device.process_index == jax.process_index()]
+
+
+def split(batch: Any, count: int) -> Any:
+    """A process's batch for its devices: arrays `[sample, ...]` to `[device, sample, ...]`."""
+    return jax.tree.map(lambda leaf: leaf.reshape(count, -1, *leaf.shape[1:]), batch)
+
+
+def replicated(tree: Any, devices: Sequence[Any]) -> Any:
+    """Arrays, each of them whole on each of the devices."""
+    return jax.device_put(tree, NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec()))
 
 
 def on_all_hosts(state: TrainState, devices: Sequence[Any]) -> TrainState:

@@ -24,6 +24,7 @@ _STATE_KEYS = ("state_dict", "net")
 _ZIP_START = b"PK\x03\x04"
 _TAR_MAGIC = slice(257, 262)
 _NAMES_IN_A_MESSAGE = 6
+_INSTALL = "pip install -e '.[torch]'"
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -73,7 +74,7 @@ def _import_torch() -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise UserError(
-            "reading PyTorch files needs PyTorch, which is not installed: pip install 'jaxtrack[torch]'"
+            f"reading PyTorch files needs PyTorch, which is not installed: in a checkout of jaxtrack, {_INSTALL}"
         ) from error
 
 

@@ -1,12 +1,16 @@
-"""Imported weights on disk: the arrays in a safetensors file, beside it a record of where they came from.
+"""Weights on disk: the arrays in a safetensors file, beside it a record of where they came from.
 
     weights/<name>.safetensors     arrays by their flax names: "params/backbone/stem/conv/kernel"
                                    (path of the collection and modules, joined by "/")
     weights/<name>.json            the fields of `Meta`
 
 The record holds the sha256 of the arrays' file, which is checked whenever it is read: what is loaded is what was
-imported, or an error. A safetensors file is a list of names, types, shapes and offsets before the raw numbers; nothing
-in it is ever run.
+imported or trained, or an error. A safetensors file is a list of names, types, shapes and offsets before the raw
+numbers; nothing in it is ever run. Arrays are float32; kernels may be stored as float16, and are float32 again when
+they are loaded.
+
+A few weights come with jaxtrack, in the folder `SHIPPED` of the package. A file of the user's own with the same name
+goes before them (`locate`).
 """
 
 import contextlib
@@ -28,31 +32,34 @@ from flax import traverse_util
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.files import replacing
 from jaxtrack.models import siamese
-from jaxtrack.weights import known, names
+from jaxtrack.weights import known, names, shapes
 
 SUFFIX = ".safetensors"
 _PYTORCH = (".pth", ".pt", ".tar", ".model")
 FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
+SHIPPED = Path(__file__).with_name("shipped")  # the folder of the weights that come with jaxtrack
+TRAINING = "config.json"  # the source of weights that jaxtrack has trained, which lies beside them at first
 _CHUNK = 1 << 20
-_NAMES_IN_A_MESSAGE = 3
-_AGAIN = "import the published file again with `jaxtrack weights import`"
+_LATER_FIELDS: dict[str, Any] = {"command": "", "config": {}}  # which older records do not have
 
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What is known of imported weights. The fields after `note` are found out by `save`.
+    """What is known of weights. The fields from `mapping_version` to `jaxtrack` are found out by `save`.
 
     Attributes:
       architecture: a name of `jaxtrack.models.siamese.ARCHITECTURES`, or of `BACKBONES` there: such a file holds the
         part `backbone` of a network's variables and nothing else.
-      source: name of the file that was imported.
-      source_sha256: its sha256, hexadecimal.
+      source: name of the file that was imported, or `TRAINING` for what jaxtrack has trained.
+      source_sha256: its sha256, hexadecimal; of a training, that of its configuration as canonical JSON.
       note: a remark for readers.
       mapping_version: version of the rule by which names and layouts were converted.
       tensors: number of arrays.
       parameters: number of trained numbers; running statistics are not among them.
       sha256: of the safetensors file, hexadecimal.
       jaxtrack: version that wrote the files.
+      command: the command line that trained them; empty where it is not known.
+      config: the configuration that they were trained by, as JSON values; empty where it is not known.
     """
 
     architecture: str
@@ -64,25 +71,33 @@ class Meta:
     parameters: int = 0
     sha256: str = ""
     jaxtrack: str = ""
+    command: str = ""
+    config: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        """Whether jaxtrack trained them; else they were imported."""
+        return self.source == TRAINING
 
 
-def save(folder: Path, name: str, variables: Mapping[str, Any], meta: Meta) -> Path:
+def save(folder: Path, name: str, variables: Mapping[str, Any], meta: Meta, *, half: bool = False) -> Path:
     """Writes `<name>.safetensors` and `<name>.json` and returns the path of the former.
 
     Args:
       folder: created if needed.
       name: of the two files, without ending.
       variables: nested dictionaries of arrays, `{"params": …, "batch_stats": …}`.
-      meta: whose fields after `note` are filled in.
+      meta: whose fields from `mapping_version` to `jaxtrack` are filled in.
+      half: stores kernels as float16, rounded to 11 bits; the file is half as large.
 
     Raises:
-      UserError: the arrays do not fit the architecture, or the files cannot be written.
+      UserError: the arrays do not fit the architecture or float16, or the files cannot be written.
     """
     path = Path(folder) / f"{name}{SUFFIX}"
     # Copied where rows are not in C order, which a safetensors file cannot say.
-    arrays = {key: np.asarray(array, order="C") for key, array in flatten(variables).items()}
-    _check_shapes(arrays, meta.architecture, str(path))
-    content = safetensors.numpy.save(arrays)
+    arrays = {key: np.asarray(array, order="C") for key, array in shapes.flatten(variables).items()}
+    shapes.check(arrays, meta.architecture, str(path))
+    content = safetensors.numpy.save(_halved(arrays, path) if half else arrays)
     meta = dataclasses.replace(
         meta,
         mapping_version=names.MAPPING_VERSION,
@@ -91,6 +106,21 @@ def save(folder: Path, name: str, variables: Mapping[str, Any], meta: Meta) -> P
         sha256=hashlib.sha256(content).hexdigest(),
         jaxtrack=_version(),
     )
+    _write(path, content, meta)
+    return path
+
+
+def _halved(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """Kernels as float16; whatever has one axis (biases, statistics) is small, may be out of range, and is kept."""
+    with np.errstate(over="ignore"):
+        halves = {key: array.astype(np.float16) if array.ndim > 1 else array for key, array in arrays.items()}
+    for key, array in halves.items():
+        if np.isinf(array).any() and not np.isinf(arrays[key]).any():
+            raise UserError(f"{path} cannot be written: {key} holds numbers beyond float16's 65,504")
+    return halves
+
+
+def _write(path: Path, content: bytes, meta: Meta) -> None:
     record = json.dumps(dataclasses.asdict(meta), indent=2, ensure_ascii=False) + "\n"
     try:
         # Both are complete on the disk before the first takes its place.
@@ -98,36 +128,77 @@ def save(folder: Path, name: str, variables: Mapping[str, Any], meta: Meta) -> P
             beside.write(record.encode("utf-8"))
             file.write(content)
     except OSError as error:
-        raise UserError(f"cannot write weights to {folder}: {error.strerror or error}") from error
-    return path
+        raise UserError(f"cannot write weights to {path.parent}: {error.strerror or error}") from error
 
 
 def load(path: Path) -> tuple[dict[str, Any], Meta]:
     """Reads what `save` has written: the variables, nested dictionaries of arrays, and the record beside them.
 
     Raises:
-      UserError: a file is missing, damaged or not the one that was imported, or its arrays do not fit the
+      UserError: a file is missing, damaged or not the one that was written, or its arrays do not fit the
         architecture; nothing is loaded in part.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
-        raise UserError(f"{path} holds no imported weights: expected the path of a {SUFFIX} file; {_AGAIN}")
+        raise UserError(f"{path} holds no weights: expected the path of a {SUFFIX} file; {_again(path)}")
     content = _read_bytes(path)
     meta = read_meta(path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != meta.sha256:
-        raise UserError(
-            f"{path} was changed or cut off after it was imported (its sha256 is {found[:12]}…, "
-            f"{path.with_suffix('.json').name} says {meta.sha256[:12]}…): {_AGAIN}"
-        )
+    _check_sha256(path, meta, hashlib.sha256(content).hexdigest())
     with _parsing(path):
-        arrays = safetensors.numpy.load(content)
-    _check_shapes(arrays, meta.architecture, str(path))
+        stored = safetensors.numpy.load(content)
+    arrays = {key: array.astype(np.float32) if array.dtype == np.float16 else array for key, array in stored.items()}
+    shapes.check(arrays, meta.architecture, str(path))
     return traverse_util.unflatten_dict(arrays, sep="/"), meta
 
 
+def checked_sha256(path: Path) -> str:
+    """The sha256 of weights, compared with the record beside them; a file is hashed once, unless it changes.
+
+    Raises:
+      UserError: a file is missing, damaged or not the one that was written.
+    """
+    path = Path(path)
+    meta = read_meta(path)
+    with _opening(path) as file:
+        status = os.fstat(file.fileno())
+    _check_sha256(path, meta, _sha256_as_of(path, status.st_size, status.st_mtime_ns))
+    return meta.sha256
+
+
+@functools.lru_cache
+def _sha256_as_of(path: Path, size: int, mtime_ns: int) -> str:
+    """The sha256 of a file; size and time of its last change only tell its versions apart."""
+    del size, mtime_ns
+    return sha256_of(path)
+
+
+def _check_sha256(path: Path, meta: Meta, found: str) -> None:
+    if found != meta.sha256:
+        raise UserError(
+            f"{path} was changed or cut off after it was written (its sha256 is {found[:12]}…, "
+            f"{path.with_suffix('.json').name} says {meta.sha256[:12]}…): {_again(path, meta)}"
+        )
+
+
+def _again(path: Path, meta: Meta | None = None) -> str:
+    """What to do for weights that cannot be used, by where they came from; `meta` if their record can be read."""
+    train = "run the command of its training again, `python train.py --config FILE`; for another step than the last "
+    train += "add --export STEP"
+    if path.resolve().parent == SHIPPED.resolve():
+        return "it came with jaxtrack: install jaxtrack again, or restore the file in your checkout"
+    if meta is None and not (path.parent / TRAINING).is_file():
+        return f"import the published file again with `jaxtrack weights import`, or if jaxtrack trained it, {train}"
+    if meta is None or meta.trained:
+        return f"jaxtrack trained it: {train}"
+    return "import the published file again with `jaxtrack weights import`"
+
+
 def locate(weights: str) -> Path:
-    """The file of imported weights that a name, or a path that ends in .safetensors, means.
+    """The file of weights that a name, or a path that ends in .safetensors, means.
+
+    A name is looked for in the user's folder first (`FOLDER_VARIABLE`, else ./weights), then among the weights that
+    come with jaxtrack. So one's own training takes the place of a shipped file, and a damaged one is never replaced
+    by it unsaid; runs with either have different ids, because the sha256 belongs to them.
 
     Raises:
       MissingWeightsError: it is not there.
@@ -136,11 +207,20 @@ def locate(weights: str) -> Path:
         raise MissingWeightsError(
             f"{weights} is a PyTorch file: import it first, by `jaxtrack weights import {weights}`"
         )
-    folder = Path(os.environ.get(FOLDER_VARIABLE) or "weights")
-    path = Path(weights) if weights.endswith(SUFFIX) else folder / f"{weights}{SUFFIX}"
-    if not path.is_file():
-        raise MissingWeightsError(f"there are no weights {path}: {_how_to_get(path)}")
-    return path
+    if weights.endswith(SUFFIX):
+        places = [Path(weights)]
+    else:
+        folders = (Path(os.environ.get(FOLDER_VARIABLE) or "weights"), SHIPPED)
+        places = [folder / f"{weights}{SUFFIX}" for folder in folders]
+    found = next((path for path in places if path.is_file()), None)
+    if found is None:
+        raise MissingWeightsError(f"there are no weights {places[0]}: {_how_to_get(places[0])}")
+    return found
+
+
+def shipped() -> list[Path]:
+    """The files of weights that come with jaxtrack."""
+    return sorted(SHIPPED.glob(f"*{SUFFIX}"))
 
 
 def _how_to_get(path: Path) -> str:
@@ -159,23 +239,25 @@ def read_meta(path: Path) -> Meta:
     """The record beside a safetensors file.
 
     Raises:
-      UserError: it is missing, no record of imported weights, or of another version of the conversion.
+      UserError: it is missing, no record of weights, or of another version of the conversion.
     """
     record = Path(path).with_suffix(".json")
     if not record.is_file():
-        raise UserError(f"{path} has no {record.name} beside it that says what it is: {_AGAIN}")
+        raise UserError(f"{path} has no {record.name} beside it that says what it is: {_again(Path(path))}")
     try:
         fields = json.loads(_read_bytes(record))
     except (ValueError, RecursionError):  # also what is not UTF-8
         fields = None
+    if isinstance(fields, dict):
+        fields = _LATER_FIELDS | fields
     kinds = {field.name: field.type for field in dataclasses.fields(Meta)}
     if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != kinds:
-        raise UserError(f"{record} is no record of imported weights: {_AGAIN}")
+        raise UserError(f"{record} is no record of weights: {_again(Path(path))}")
     meta = Meta(**fields)
     if meta.mapping_version != names.MAPPING_VERSION:
         raise UserError(
             f"{path} was converted by version {meta.mapping_version} of the conversion, this jaxtrack has version "
-            f"{names.MAPPING_VERSION}: {_AGAIN}"
+            f"{names.MAPPING_VERSION}: {_again(Path(path), meta)}"
         )
     return meta
 
@@ -206,54 +288,11 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays by their path in nested dictionaries, joined by "/".
-
-    >>> flatten({"params": {"head": {"bias": 0}}})
-    {'params/head/bias': 0}
-    """
-    flat = traverse_util.flatten_dict(dict(variables))
-    for path in flat:
-        if any("/" in part for part in path):
-            raise ValueError(f"a name with a slash cannot be stored: {path}")
-    return {"/".join(path): array for path, array in flat.items()}
-
-
 def _version() -> str:
     try:
         return importlib.metadata.version("jaxtrack")
     except importlib.metadata.PackageNotFoundError:  # run from a source tree
         return "not installed"
-
-
-def _check_shapes(arrays: Mapping[str, np.ndarray], architecture: str, where: str) -> None:
-    """`UserError` unless names, shapes and dtypes are those of the architecture; it is only traced."""
-    if architecture not in (*siamese.ARCHITECTURES, *siamese.BACKBONES):
-        raise UserError(f"{where} is of the architecture {architecture!r}, which this jaxtrack does not have")
-    expected = _expected(architecture)
-    for what, differing in (("lacks", expected.keys() - arrays.keys()), ("has besides", arrays.keys() - expected)):
-        if differing:
-            raise UserError(f"{where} does not fit the architecture {architecture}: it {what} {_some(differing)}")
-    for key, leaf in expected.items():
-        shape, dtype = arrays[key].shape, arrays[key].dtype
-        if (shape, dtype) != (leaf.shape, leaf.dtype):
-            raise UserError(
-                f"{where} does not fit the architecture {architecture}: {key} is {dtype} {list(shape)}, "
-                f"expected {leaf.dtype} {list(leaf.shape)}"
-            )
-
-
-@functools.cache
-def _expected(architecture: str) -> dict[str, Any]:
-    """Shape and dtype of every array of an architecture, or of a backbone, by its name; half a second of tracing."""
-    whole = siamese.BACKBONES.get(architecture)
-    arrays = flatten(siamese.shapes(siamese.ARCHITECTURES[whole or architecture]))
-    return {key: leaf for key, leaf in arrays.items() if whole is None or key.split("/")[1] == "backbone"}
-
-
-def _some(keys: set[str]) -> str:
-    shown = sorted(keys)[:_NAMES_IN_A_MESSAGE]
-    return ", ".join(shown) + (f" and {len(keys) - len(shown)} more" if len(keys) > len(shown) else "")
 
 
 def _read_bytes(path: Path) -> bytes:

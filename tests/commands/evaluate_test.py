@@ -2,11 +2,13 @@ import csv
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import command_line
@@ -14,10 +16,12 @@ import cv2
 import numpy as np
 import pytest
 
+from jaxtrack import trackers
 from jaxtrack.__main__ import main
 from jaxtrack.commands import evaluate
 from jaxtrack.data import download
 from jaxtrack.data.boxfiles import read_boxes
+from jaxtrack.data.sequences import Benchmark
 from jaxtrack.evaluation import metrics, runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +46,7 @@ def without(options, start):
 def test_an_evaluation_prints_a_table_and_writes_everything(options, data_dir, tmp_path, capsys):
     assert run(*options, "--per-sequence", "--per-attribute") == 0
     printed = capsys.readouterr().out
-    reports = tmp_path / "results" / "reports" / "otb2013"
+    reports = tmp_path / "results" / "reports" / "otb2013-Deer+Football1"
     assert {path.name for path in reports.iterdir()} == {
         "summary.csv",
         "per_sequence.csv",
@@ -120,7 +124,8 @@ def test_a_config_file_is_a_tracker_of_its_own_beside_the_default(options, tmp_p
     assert "opencv-mil" in printed
 
 
-def test_published_results_are_rows_beside_the_trackers(options, data_dir, tmp_path, capsys, caplog):
+def test_published_results_are_rows_beside_the_trackers(options, data_dir, tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # else a long name is broken or not, depending on the width of the times
     folder = tmp_path / "KCF"
     folder.mkdir()
     rows = (data_dir / "otb" / "Deer" / "groundtruth_rect.txt").read_text().splitlines()
@@ -128,8 +133,9 @@ def test_published_results_are_rows_beside_the_trackers(options, data_dir, tmp_p
     (folder / "Basketball.txt").write_text("1,1,9,9")  # of no sequence that is scored
     assert run(*options, "--sequences=Deer", f"--published={folder}/") == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if "KCF" in line)
-    assert row.split()[1:] == ["0.952", *["1.000"] * 4, "-", "1", "published"]  # 20 of 21 thresholds
-    with (tmp_path / "results" / "reports" / "otb2013" / "summary.csv").open() as file:
+    numbers = ["0.952", *["1.000"] * 4, "-", "1", "published"]  # 20 of 21 thresholds
+    assert row.split() == ["KCF", "(published)", *numbers]
+    with (tmp_path / "results" / "reports" / "otb2013-Deer" / "summary.csv").open() as file:
         assert [line["tracker"] for line in csv.DictReader(file)] == ["opencv-mil", "KCF (published)"]
     assert caplog.text == ""
 
@@ -147,6 +153,33 @@ def test_the_report_folder_can_be_chosen(options, tmp_path):
     assert run(*options, "--sequences=Deer", f"--report={tmp_path / 'here'}") == 0
     assert (tmp_path / "here" / "success.svg").exists()
     assert not (tmp_path / "results" / "reports").exists()
+
+
+def test_a_report_of_selected_sequences_leaves_that_of_the_benchmark_alone(options, tmp_path, capsys):
+    assert run(*without(options, "--sequences")) == 0
+    reports = tmp_path / "results" / "reports"
+    before = (reports / "otb2013" / "summary.csv").read_bytes()
+    assert run(*options, "--sequences=Football1, deer") == 0
+    assert f"Tables and plots are in {reports / 'otb2013-Deer+Football1'}" in capsys.readouterr().out
+    assert run(*options, "--sequences=Deer") == 0
+    assert {path.name for path in reports.iterdir()} == {"otb2013", "otb2013-Deer", "otb2013-Deer+Football1"}
+    assert (reports / "otb2013" / "summary.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("names", [[f"Sequence{i}" for i in range(20)], ["a/b"], ["Über uns"]])
+def test_a_report_is_not_named_after_sequences_that_make_no_name_of_a_folder(names):
+    def report_of(chosen):
+        sequences = [types.SimpleNamespace(name=name) for name in chosen]
+        return evaluate._report_name(evaluate.Options(sequences="some"), Benchmark("mine", "Mine", sequences))
+
+    assert re.fullmatch(rf"mine-{len(names)}-sequences-[0-9a-f]{{12}}", report_of(names))
+    assert report_of(names) != report_of([*names[:-1], "another/one"])
+
+
+def test_without_options_the_default_tracker_runs_beside_opencvs():
+    assert evaluate.Options().tracker == f"{trackers.DEFAULT},opencv-mil"
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"The first line runs `{trackers.DEFAULT}` and `opencv-mil` on `procedural`." in readme
 
 
 def test_help_shows_the_options_of_the_chosen_trackers_alone(capsys):

@@ -21,9 +21,9 @@ def test_the_list_folds_tuned_settings_into_the_row_of_their_tracker(capsys, mon
     assert run("--list") == 0
     rows = [line.strip() for line in capsys.readouterr().out.splitlines()]
     first = [row.split()[0] for row in rows if row]
-    assert {"siamrpn", "siamrpn_rbo", "siamban", "siampw_rbo", "nanotrack"} <= set(first)
+    assert {"siamrpn", "siamrpn_rbo", "siamban", "siamban_nano", "siampw_rbo", "nanotrack"} <= set(first)
     assert first.count("tuned") == 5
-    assert not {name for name in first if name.startswith(("siamban_", "nanotrack_"))}
+    assert [name for name in first if name.startswith(("siamban_", "nanotrack_"))] == ["siamban_nano"]
     after = rows[first.index("siamban") + rows.index(next(row for row in rows if row)) :]
     assert next(row for row in after if row.startswith("tuned")) == (
         "tuned on test data: siamban_otb, siamban_vot2018, siamban_vot2019"

@@ -43,6 +43,20 @@ def test_mistakes_are_one_sentence(arguments, tmp_path, capsys):
     assert "there is no folder" in error_of("prepare", capsys, *arguments[:3], tmp_path / "none", *arguments[4:])
 
 
+def test_sequences_of_a_test_benchmark_are_warned_of(arguments, tmp_path, capsys):
+    source = tmp_path / "videos"
+    write_image(source / "Mine" / "img" / "0001.jpg")
+    (source / "Mine" / "groundtruth_rect.txt").write_text("11,12,20,15\n")
+    assert main(["prepare", "--dataset", "OTB", "--data-dir", str(source), "--out", str(tmp_path / "out")]) == 0
+    [warning] = capsys.readouterr().err.splitlines()
+    assert warning == (
+        f"warning: {source} has the layout of a test benchmark, and 0 of its 1 sequences have names of OTB-100's: "
+        "results on what a tracker was trained on say nothing"
+    )
+    assert main(["prepare", *arguments]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_an_interrupted_call_says_that_it_goes_on(arguments, monkeypatch, capsys):
     def interrupt(image):
         raise KeyboardInterrupt

@@ -80,7 +80,12 @@ def contents(folder):
 
 
 def test_it_prints_each_record_and_where_the_weights_are(trained):
-    *records, last = (trained.parent.parent / "printed").read_text().splitlines()
+    *notices, one, two, last = (trained.parent.parent / "printed").read_text().splitlines()
+    records = [one, two]
+    # Before the first record minutes may go by.
+    assert notices[0] == "making the first parameters of tiny"
+    assert notices[1].startswith("compiling the step of the stage 'whole'")
+    assert len(notices) == 2
     assert [line.split()[0] for line in records] == ["2/4", "4/4"]
     logged = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     for line, record in zip(records, logged, strict=True):
@@ -187,6 +192,28 @@ def test_sigterm_ends_it_in_peace_and_the_same_command_goes_on(trained, file, tm
     assert (tmp_path / "tiny" / "tiny.safetensors").read_bytes() == (trained / "tiny.safetensors").read_bytes()
 
 
+def test_ctrl_c_saves_and_the_same_command_goes_on(trained, file, tmp_path, monkeypatch, capfd):
+    batches = tiny_training.Squares.batches
+
+    def interrupted(self, first_step, *place):
+        for number, items in enumerate(batches(self, first_step, *place)):
+            if self.split == "train" and number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield items
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny_training.Squares, "batches", interrupted)
+        assert main(["train", *arguments(file, tmp_path)]) == 130
+    assert capfd.readouterr().err.splitlines() == [
+        "stopping after this step, with a checkpoint; Ctrl-C once more stops without",
+        "stopped at step 3 of 4: the same command goes on from there",
+    ]
+    assert not (tmp_path / "tiny" / "tiny.safetensors").exists()
+    assert main(["train", *arguments(file, tmp_path)]) == 0
+    assert "going on from step 3\n" in capfd.readouterr().out
+    assert (tmp_path / "tiny" / "tiny.safetensors").read_bytes() == (trained / "tiny.safetensors").read_bytes()
+
+
 def test_a_measure_that_is_no_number_is_printed_as_such(capsys):
     record = {"step": 2, "loss": 1.0, "rate": 0.1, "pairs_per_second": 3.0, "data_wait": 0.25, "validation_iou": "nan"}
     train._Progress(Console(), TrainConfig())(record)
@@ -227,7 +254,8 @@ def test_devices_cannot_be_made_once_jax_is_in_use(file, tmp_path, capsys):
 def test_gradients_are_summed_over_as_many_devices_as_the_rates_were_made_for(file, tmp_path, capsys):
     per_device = ["--set.normalisation", "per_device", "--set.reference-devices", "3"]
     line = error_of("train", capsys, *arguments(file, tmp_path), *per_device)
-    assert "tiny sums the gradients of 3 devices, as its reference does, and there are 4" in line
+    assert "tiny sums the gradients of 3 devices, as its reference does, and there are 4: set scale_to_ref" in line
+    assert "to multiply their sum by 3/4, for which its rates are right, or reference_devices to 0" in line
 
 
 @pytest.mark.parametrize(

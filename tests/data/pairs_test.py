@@ -1,6 +1,8 @@
 import dataclasses
 import itertools
+import multiprocessing
 import pickle
+import signal
 from collections import Counter
 
 import numpy as np
@@ -270,3 +272,15 @@ def test_a_record_that_cannot_be_used_stops_the_batches_with_a_sentence(tmp_path
     indexing.save(folder / "index.npz", dataclasses.replace(index, frames=index.frames + 5))
     with pytest.raises(UserError, match=r"^record 0 of .* where the index has frame 5 of track 00 of GOT-10k_Train_0"):
         taken(DiskPairs([folder]), 1, workers=workers)
+
+
+def test_workers_leave_ctrl_c_to_the_process_that_started_them(folders, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        pickle.loads(pickle.dumps(sampler(folders)))
+        assert signal.getsignal(signal.SIGINT) is before
+        monkeypatch.setattr(multiprocessing, "parent_process", lambda: "somebody")
+        pickle.loads(pickle.dumps(sampler(folders)))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

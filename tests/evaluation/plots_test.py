@@ -178,6 +178,13 @@ def test_a_trace_has_a_panel_for_each_diagnostic_with_its_level():
     assert bottom.get_xlabel() == "frame"
 
 
+def test_panels_of_one_line_differ_in_colour_and_so_do_the_lines_of_one_panel():
+    figure = plots.plot_trace({"a": np.zeros(3), "b": np.zeros(3), "two": np.zeros((3, 2))})
+    (a,), (b,), two = ([line.get_color() for line in axes.get_lines()] for axes in figure.axes)
+    assert a != b
+    assert len(set(two)) == 2
+
+
 def test_a_trace_of_nothing_or_of_a_volume_is_refused():
     with pytest.raises(ValueError, match="nothing to plot"):
         plots.plot_trace({})

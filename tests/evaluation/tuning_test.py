@@ -17,7 +17,7 @@ from jaxtrack.evaluation.replay import RANGES
 from jaxtrack.evaluation.tuning import Trial, Tuning
 from jaxtrack.trackers import siamese
 
-HEADLINES = ("siamrpn", "siamrpn_rbo", "siamban", "siampw_rbo", "nanotrack")
+HEADLINES = ("siamrpn", "siamrpn_rbo", "siamban", "siamban_nano", "siampw_rbo", "nanotrack")
 BENCHMARK_SUFFIXES = ("otb", "tc128", "nfs", "vot", "vot2016", "vot2018", "vot2019", "uav123", "lasot", "got10k")
 
 
@@ -66,11 +66,11 @@ def test_the_current_the_best_the_middle_and_the_worst_triple_are_run():
 
 @pytest.mark.parametrize(("a", "b"), [([3, 1, 2, 2], [1, 4, 4, 2]), ([1.5, 0.2, 0.3], [5, 1, 9])])
 def test_rank_correlation_is_spearmans(a, b):
-    assert tuning.rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
+    assert metrics.rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
 
 
 def test_equal_values_have_no_rank_correlation():
-    assert np.isnan(tuning.rank_correlation([1, 1, 1], [1, 2, 3]))
+    assert np.isnan(metrics.rank_correlation([1, 1, 1], [1, 2, 3]))
 
 
 # --- what wins ---------------------------------------------------------------------------------------------------

@@ -51,6 +51,36 @@ def test_its_gradient_is_that_of_flaxs():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max()), found, expected)
 
 
+def test_maps_of_bfloat16_have_statistics_and_gradients_of_parameters_in_float32():
+    x = jnp.asarray(X + 100, jnp.bfloat16)  # whose mean has no more than 8 binary digits in bfloat16
+    (out, stats), expected = ours(VARIABLES["params"], x), np.asarray(x, np.float64)
+    assert out.dtype == jnp.bfloat16
+    mean, variance = expected.mean(axis=(0, 1, 2)), expected.var(axis=(0, 1, 2))
+    running = stats["batch_stats"]
+    np.testing.assert_allclose(running["mean"], 0.9 * VARIABLES["batch_stats"]["mean"] + 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(running["var"], 0.9 * VARIABLES["batch_stats"]["var"] + 0.1 * variance, rtol=1e-5)
+    normal = (expected - mean) / np.sqrt(variance + EPSILON)
+    affine = normal * np.asarray(VARIABLES["params"]["scale"]) + np.asarray(VARIABLES["params"]["bias"])
+    np.testing.assert_allclose(np.asarray(out, np.float64), affine, rtol=0.005, atol=1e-3)
+
+    def total(params, x):
+        return jnp.sum((ours(params, x)[0].astype(jnp.float32) - TARGET) ** 3)
+
+    to_params, to_x = jax.grad(total, argnums=(0, 1))(VARIABLES["params"], x)
+    assert to_x.dtype == jnp.bfloat16
+    by_out = 3 * (np.asarray(out, np.float64) - TARGET) ** 2
+    by_out = np.asarray(jnp.asarray(by_out, jnp.bfloat16), np.float64)
+    np.testing.assert_allclose(to_params["bias"], by_out.sum(axis=(0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(to_params["scale"], (by_out * normal).sum(axis=(0, 1, 2)), rtol=1e-3, atol=1.0)
+
+
+def test_running_statistics_normalise_maps_of_bfloat16_too():
+    out = BatchNorm().apply(VARIABLES, jnp.asarray(X, jnp.bfloat16))
+    assert out.dtype == jnp.bfloat16
+    expected = flax_norm(False).apply(VARIABLES, np.asarray(jnp.asarray(X, jnp.bfloat16), np.float32))
+    np.testing.assert_allclose(np.asarray(out, np.float32), expected, rtol=0.005, atol=1e-5)
+
+
 def test_otherwise_the_running_statistics_normalise():
     out = BatchNorm().apply(VARIABLES, X)
     np.testing.assert_allclose(out, flax_norm(False).apply(VARIABLES, X), atol=1e-5)

@@ -8,6 +8,7 @@ from jaxtrack import trackers
 from jaxtrack.errors import UserError
 from jaxtrack.tracker import Tracker
 from jaxtrack.trackers import deeptrack, opencv
+from jaxtrack.weights import store
 
 
 def test_every_module_with_configs_is_found():
@@ -28,6 +29,13 @@ def test_default_configs_are_frozen_and_lead_back_to_their_tracker(name):
         setattr(config, dataclasses.fields(config)[0].name, None)
     assert type(trackers.default_config(trackers.name_of(config))) is type(config)
     assert trackers.description(name)
+
+
+def test_the_default_tracker_runs_without_any_file_of_the_users(tmp_path, monkeypatch):
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    method = trackers.build(trackers.DEFAULT, trackers.default_config(trackers.DEFAULT))
+    assert isinstance(method, trackers.JaxMethod)
+    method.params()
 
 
 def test_any_spelling_of_a_name_will_do():

@@ -12,6 +12,9 @@ import siamese_synthetic
 
 from jaxtrack import UserError, images, run
 from jaxtrack.data import benchmarks
+from jaxtrack.data.sequences import Benchmark, Sequence
+from jaxtrack.evaluation import runner
+from jaxtrack.evaluation.store import Run, open_run
 from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.models.siamese import ARCHITECTURES, for_inference
 from jaxtrack.trackers import siamese
@@ -285,6 +288,8 @@ SETTINGS = {
     "siampw_rbo_uav123": (*LUVN, 0.085828, 0.35483, 0.3115735, "UAV123"),
     "siampw_rbo_lasot": (*LUVN, 0.04, 0.25, 0.7, "LaSOT"),
     "siampw_rbo_got10k": (*PW_GOT, 0.04, 0.1, 0.94, "GOT-10k"),
+    # jaxtrack's own network, with SiamBAN's constants.
+    "siamban_nano": ("siamban_nano", "siamban_nano", 0.14, 0.45, 0.30, ""),
     # The schema's defaults with the newest network, then the author's, tuned on VOT2018.
     "nanotrack": ("nanotrack_v3", "nanotrack_v3", 0.16, 0.46, 0.34, ""),
     "nanotrack_v1": ("nanotrack_v1", "nanotrack_v1", 0.148, 0.462, 0.390, "VOT2018"),
@@ -304,14 +309,40 @@ def test_every_setting_is_the_published_one(name):
     assert config.context == 0.5
 
 
-def test_weights_of_another_network_are_answered_with_the_options_that_help(tmp_path, monkeypatch):
+@pytest.fixture
+def narrow_weights(tmp_path, monkeypatch):
+    """A file of weights of a network `narrow`."""
     architecture = siamese_synthetic.narrow("nanotrack_v2")
     monkeypatch.setitem(ARCHITECTURES, "narrow", architecture)
     variables = to_flax(siamese_synthetic.state(architecture), architecture)
-    path = store.save(tmp_path, "mine", variables, store.Meta("narrow", "made-up.pth", "ab" * 32))
-    assert siamese.init_params(Config(architecture="narrow", weights=str(path)))
+    return store.save(tmp_path, "mine", variables, store.Meta("narrow", "made-up.pth", "ab" * 32))
+
+
+def test_weights_of_another_network_are_answered_with_the_options_that_help(narrow_weights):
+    assert siamese.init_params(Config(architecture="narrow", weights=str(narrow_weights)))
     with pytest.raises(UserError, match=r"weights of narrow, not of siamban_r50: .* its network by the option arch"):
-        siamese.init_params(Config(architecture="siamban_r50", weights=str(path)))
+        siamese.init_params(Config(architecture="siamban_r50", weights=str(narrow_weights)))
+
+
+def test_damaged_weights_are_told_even_where_all_results_are_stored_already(narrow_weights, tmp_path):
+    config = Config(architecture="narrow", weights=str(narrow_weights))
+    boxes, video = np.tile(BOX, (3, 1)), [BGR] * 3
+    benchmark = Benchmark("two", "Two", [Sequence("a", video, boxes, np.ones(3, bool))])
+    entry, results = runner.Entry("siamrpn", "siamrpn", config), tmp_path / "results"
+    run = Run("siamrpn", config, 0, weights_sha256=store.read_meta(narrow_weights).sha256)
+    open_run(results, "two", run).write("a", boxes, np.ones(3))
+    [stored] = runner.evaluate([entry], benchmark, results)
+    assert stored.id == run.id
+    narrow_weights.write_bytes(narrow_weights.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"mine\.safetensors was changed or cut off after it was written"):
+        runner.evaluate([entry], benchmark, results)
+
+
+def test_a_training_of_ones_own_or_a_shipped_file_is_what_the_small_network_tracks_with(narrow_weights, monkeypatch):
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(narrow_weights.parent / "none"))
+    monkeypatch.setattr(store, "SHIPPED", narrow_weights.parent)
+    shipped = narrow_weights.rename(narrow_weights.with_stem("siamban_nano"))
+    assert siamese.weights_file(CONFIGS["siamban_nano"]) == shipped
 
 
 def test_missing_weights_are_answered_with_the_command_that_brings_them(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Checkpoints: what is kept, what comes back, what is refused. That kills do no harm is tested with the loop."""
 
 import contextlib
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +82,10 @@ def test_a_metric_that_is_no_number_is_never_the_best(opened):
     nan = float("nan")
     assert saved(opened(best="iou"), [1, 2, 3, 4], {1: nan, 2: 0.1, 3: nan, 4: nan}) == [2, 3, 4]
     assert saved(opened(best="iou"), [5, 6], {5: nan, 6: nan}) == [2, 5, 6]
+
+
+def test_some_steps_are_kept_whatever_comes_after_them(opened):
+    assert saved(opened(keep=1, always={2, 4, 10}), [1, 2, 3, 4, 5, 6]) == [2, 4, 6]
 
 
 def test_the_same_step_is_written_anew(opened):
@@ -162,6 +168,40 @@ def test_a_folder_that_cannot_be_written_is_named(opened, tmp_path, monkeypatch)
         with pytest.raises(UserError, match=r"kept: checkpoint 1 could not be written \(.*No space left on device"):
             checkpoints.save(state_at(1), "whole")
     assert saved(checkpoints, [1]) == [1]
+
+
+def test_ctrl_c_waits_until_a_checkpoint_is_whole(opened, monkeypatch):
+    checkpoints = opened()
+    for name in ("save_async", "wait"):
+        slow = getattr(checkpoints._orbax, name)
+
+        def interrupted(*args, slow=slow, **named):
+            os.kill(os.getpid(), signal.SIGINT)
+            return slow(*args, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints._orbax, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                saved(checkpoints, [1])
+        checkpoints.wait()
+        assert_same_state(checkpoints.load(1, state_at(0)), state_at(1))
+
+
+def test_ctrl_c_while_closing_waits_too(opened, monkeypatch):
+    checkpoints = opened()
+    checkpoints.save(state_at(1), "whole")
+    close, closed = checkpoints._orbax.close, []
+
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        closed.append(close())
+
+    monkeypatch.setattr(checkpoints._orbax, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.close()
+    assert len(closed) == 1
+    monkeypatch.setattr(checkpoints._orbax, "close", lambda: None)
+    assert opened().steps == [1]
 
 
 def test_a_flipped_byte_in_the_numbers_is_noticed(opened, tmp_path):

@@ -84,6 +84,17 @@ def test_what_is_trained_as_printed_differs_in_the_objective_alone(name):
     )
 
 
+@pytest.mark.parametrize("name", [name for name in TRAININGS if "_full" in name or "_got10k" in name])
+def test_the_references_candidates_for_evaluation_are_kept(name):
+    """The checkpoints after each of the epochs 10 to 20."""
+    config = TRAININGS[name]
+    assert sorted(config.kept_steps) == [epoch * config.steps_per_epoch for epoch in range(10, 21)]
+
+
+def test_small_trainings_keep_no_epochs():
+    assert not TRAININGS["siamban_nano"].kept_steps
+
+
 def test_the_smoke_run_is_short():
     assert TRAININGS["smoke"].steps <= 20
     assert TRAININGS["smoke"].architecture == "siamban_pico"

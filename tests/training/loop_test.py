@@ -1,5 +1,6 @@
 """The loop: the same parameters however often it is killed and on however many devices it runs."""
 
+import dataclasses
 import gc
 import json
 import signal
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 import tiny_training
 
-from jaxtrack import compilation
 from jaxtrack.errors import UserError
 from jaxtrack.models import siamese
 from jaxtrack.models.siamese import ARCHITECTURES, BACKBONES
@@ -26,12 +26,6 @@ from jaxtrack.weights import store
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
-
-
-@pytest.fixture
-def without_cache(no_compilation_cache, monkeypatch):
-    """Programs of several devices are compiled here, neither read from the cache nor written to it."""
-    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
 
 
 def leaves(state):
@@ -80,8 +74,6 @@ def test_the_same_training_twice_gives_the_same_bits(uninterrupted, tmp_path):
     assert_same_bits(again, uninterrupted[0])
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("without_cache")
 def test_one_device_and_four_agree(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "initial_variables", tiny_training.perturbed(loop.initial_variables))
     config = tiny_training.config(epochs=5)
@@ -91,8 +83,6 @@ def test_one_device_and_four_agree(tmp_path, monkeypatch):
             assert np.linalg.norm(one[name] - four[name]) <= 1e-5 * np.linalg.norm(one[name]), name
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("without_cache")
 def test_gradients_of_per_device_means_are_summed(tmp_path):
     """With the references' convention the gradient grows with the number of devices."""
     norms = {}
@@ -108,6 +98,162 @@ def test_gradients_of_per_device_means_are_summed(tmp_path):
     assert 3 < norms["per_device"] / norms["mean"] < 5  # about the number of devices
 
 
+def gradient_norm(folder):
+    return json.loads((folder / "log.jsonl").read_text().splitlines()[0])["gradient_norm"]
+
+
+def test_on_another_number_of_devices_the_sum_of_gradients_is_scaled_to_the_references(tmp_path):
+    """One device that is to do as four: its gradient is four times the mean's."""
+    one_step = {"epochs": 1, "steps_per_epoch": 1, "checkpoint_steps": 1, "objective": Objective()}
+    scaled = {"normalisation": "per_device", "reference_devices": 4, "scale_to_reference": True}
+    for name, changes in (("mean", {}), ("scaled", scaled)):
+        config = tiny_training.config(**one_step, **changes)
+        loop.train(config, tmp_path / name, devices=jax.devices()[:1])
+    assert gradient_norm(tmp_path / "scaled") == pytest.approx(4 * gradient_norm(tmp_path / "mean"), rel=1e-5)
+
+
+def test_one_device_that_accumulates_has_the_gradients_of_the_references_four(tmp_path, monkeypatch):
+    """Four batches of two pairs, averaged and scaled by four, are the sum of four devices with two pairs each."""
+    monkeypatch.setattr(loop, "initial_variables", tiny_training.perturbed(loop.initial_variables))
+    reference = {"normalisation": "per_device", "reference_devices": 4, "sync_norm": False, "checkpoint_steps": 100}
+    four = loop.train(tiny_training.config(epochs=1, **reference), tmp_path / "four", devices=jax.devices()[:4])
+    one = loop.train(
+        tiny_training.config(
+            **reference,
+            epochs=1,
+            batch=2,
+            steps_per_epoch=16,
+            scale_to_reference=True,
+            optimiser=dataclasses.replace(tiny_training.OPTIMISER, accumulate=4),
+        ),
+        tmp_path / "one",
+        devices=jax.devices()[:1],
+    )
+    found, expected = leaves(one), leaves(four)
+    for name in expected:
+        if ".params" in name:
+            assert np.linalg.norm(found[name] - expected[name]) <= 1e-5 * np.linalg.norm(expected[name]), name
+
+
+def test_scaling_needs_to_know_what_to_scale_to():
+    for changes in ({"reference_devices": 4}, {"normalisation": "per_device"}):
+        with pytest.raises(UserError, match='scale_to_reference needs reference_devices and the normalisation "per_d'):
+            tiny_training.config(scale_to_reference=True, **changes)
+
+
+# --- validation ----------------------------------------------------------------------------------------------------
+
+
+def test_several_devices_validate_as_one_does(no_compilation_cache):
+    """Six pairs on four devices: two are more than were asked for, and left out."""
+    config = tiny_training.config(validation_pairs=6)
+    recipe = loop.make_recipe(config)
+    state, _ = loop.first_state(config, recipe)
+    # Maps that are near 0, as those of a network that has been trained.
+    level = state.params["head"]["level_only"]
+    for branch in ("cls", "loc"):
+        level[branch]["output"]["kernel"] *= 5e-4
+    level["loc"]["output"]["bias"] += np.log(30.0)
+    one, four = (loop.validator(config, recipe, jax.devices()[:count])(state) for count in (1, 4))
+    assert one == pytest.approx(four, rel=1e-5)
+    assert all(np.isfinite(list(one.values())))
+
+
+# --- the order of things -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What a training does, in its order, with steps that compute nothing."""
+    found = []
+
+    def make_step(recipe, stage, updates, devices):
+        found.append(f"compile {stage.name}")
+
+        def step(state, items, numbers):
+            found.append("step")
+            return state.replace(step=state.step + 1), {"loss": jnp.zeros(())}
+
+        return step
+
+    def validator(*_):
+        return lambda state: found.append("validate") or {"iou": 0.5}
+
+    finish = loop._finish
+    monkeypatch.setattr(loop, "make_step", make_step)
+    monkeypatch.setattr(loop, "validator", validator)
+    monkeypatch.setattr(loop, "_finish", lambda state: found.append("finish") or finish(state))
+    return found
+
+
+def test_steps_under_way_are_waited_for_before_anything_is_compiled(tmp_path, events):
+    """Also at the end of a stage that ends with no record and no checkpoint due."""
+    config = tiny_training.config(checkpoint_steps=100, validation_pairs=4)
+    loop.train(config, tmp_path, devices=jax.devices()[:1])
+    stage = ["step"] * 4 + ["finish", "validate"]
+    assert events == ["compile frozen", *stage, "compile whole", "step", "step", "step", "step", *stage]
+
+
+def test_who_asks_to_stop_gets_a_checkpoint_and_no_validation(tmp_path, events):
+    stop = loop.Stop(asked=True)
+    loop.train(tiny_training.config(validation_pairs=4), tmp_path, devices=jax.devices()[:1], stop=stop)
+    assert events == ["compile frozen", "step", "finish"]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
+
+
+def test_what_takes_long_is_said(tmp_path, events):
+    said = []
+    config = tiny_training.config()
+    for asked in (True, False, False):
+        loop.train(config, tmp_path, devices=jax.devices()[:1], say=said.append, stop=loop.Stop(asked=asked))
+    frozen, whole = (f"compiling the step of the stage {name!r}: up to minutes" for name in ("frozen", "whole"))
+    assert [line.split(", where")[0] for line in said] == [
+        *("making the first parameters of tiny", frozen),
+        *("going on from step 1", frozen, whole),
+    ]
+
+
+def test_checkpoints_at_the_ends_of_epochs_are_kept_on_demand(tmp_path, events):
+    config = tiny_training.config(epochs=5, checkpoint_steps=3, keep=1, keep_from_epoch=2)
+    loop.train(config, tmp_path, devices=jax.devices()[:1])
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [8, 12, 16, 20]
+    for step in ("8", "20"):
+        assert int(loop.checkpointed(config, tmp_path, step).step) == int(step)
+
+
+def test_a_training_that_fails_before_its_first_step_leaves_nothing_behind(tmp_path, events):
+    class Broken(tiny_training.Squares):
+        def batches(self, *place):
+            raise UserError("no pairs")
+
+    with pytest.raises(UserError, match="no pairs"):
+        loop.train(tiny_training.config(source=Broken()), tmp_path / "mine", devices=jax.devices()[:1])
+    assert not (tmp_path / "mine").exists()
+
+
+def test_from_the_first_step_on_the_folder_tells_whose_it_is(tmp_path, events, monkeypatch):
+    def no_checkpoint(*_):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(loop.Checkpoints, "save", no_checkpoint)
+    with pytest.raises(UserError, match="the disk is full"):
+        loop.train(tiny_training.config(), tmp_path, devices=jax.devices()[:1])
+    assert json.loads((tmp_path / "config.json").read_text())["batch"] == 8
+    assert json.loads((tmp_path / "inputs.json").read_text()) == {"train": [], "start": ""}
+    assert (tmp_path / "environment.json").is_file()
+
+
+def test_warnings_of_the_source_are_said(tmp_path, events):
+    class Doubtful(tiny_training.Squares):
+        def warnings(self):
+            return ["these are circles"]
+
+    said = []
+    config = tiny_training.config(source=Doubtful())
+    loop.train(config, tmp_path, devices=jax.devices()[:1], say=said.append, stop=loop.Stop(asked=True))
+    assert said[0] == "warning: these are circles"
+
+
 SCRIPT = """
 import os, resource, signal, sys
 sys.path.insert(0, {tests!r})
@@ -117,7 +263,7 @@ jax.config.update("jax_num_cpu_devices", 4)  # as in the tests' own process: it 
 import tiny_training
 from pathlib import Path
 from jaxtrack.models.siamese import ARCHITECTURES
-from jaxtrack.training import checkpoints, loop
+from jaxtrack.training import checkpoints, loop, stopping
 ARCHITECTURES["tiny"] = tiny_training.ARCHITECTURE
 when = sys.argv[2]
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -139,7 +285,7 @@ def report(record):
     if when == "full" and record["step"] == 6:  # no file may grow beyond this
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-with loop.stopping_on_sigterm() as stop:
+with stopping.stopping_on_signals() as stop:
     loop.train(tiny_training.config(), Path(sys.argv[1]), devices=jax.devices()[:1], report=report, stop=stop)
 """
 
@@ -224,21 +370,20 @@ TWO = textwrap.dedent("""
     from jaxtrack.models.siamese import ARCHITECTURES
     from jaxtrack.training import loop
     ARCHITECTURES["tiny"] = tiny_training.ARCHITECTURE
-    state = loop.train(tiny_training.config(), Path({folder!r}))
+    state = loop.train(tiny_training.config(validation_pairs=6), Path({folder!r}))
     if sys.argv[1] == "0":
         np.savez({out!r}, *[np.asarray(leaf) for leaf in jax.tree.leaves(state.params)])
 """)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("without_cache")
 def test_two_processes_agree_with_one(tmp_path):
     import socket
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    four = loop.train(tiny_training.config(), tmp_path / "one", devices=jax.devices()[:4])
+    config = tiny_training.config(validation_pairs=6)
+    four = loop.train(config, tmp_path / "one", devices=jax.devices()[:4])
     script = TWO.format(
         tests=str(Path(tiny_training.__file__).parent),
         address=address,
@@ -252,6 +397,10 @@ def test_two_processes_agree_with_one(tmp_path):
     assert [process.returncode for process in running] == [0, 0], errors
     steps = [json.loads(line)["step"] for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
     assert steps == [3, 4, 6, 9, 12]  # each once
+    logs = [json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1]) for name in ("one", "two")]
+    measured = [{name: value for name, value in log.items() if "validation" in name} for log in logs]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-4, nan_ok=True)
+    assert "validation_iou" in measured[0]
     with np.load(tmp_path / "params.npz") as saved:
         for found, expected in zip(saved.values(), jax.tree.leaves(four.params), strict=True):
             assert np.linalg.norm(found - expected) <= 1e-6 * np.linalg.norm(expected) + 1e-8

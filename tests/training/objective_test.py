@@ -14,7 +14,7 @@ from jaxtrack.models import grids
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.training import objective
 from jaxtrack.training.labels import Labels
-from jaxtrack.training.objective import Objective
+from jaxtrack.training.objective import CRConstants, IGROriConstants, Objective
 
 ANCHORS, POINTS = ARCHITECTURES["siamrpn_r50"], ARCHITECTURES["siamban_r50"]
 KEY = jax.random.key(0)
@@ -150,6 +150,89 @@ def test_the_joint_ranking_is_the_mean_over_pairs_of_the_products():
     v = [numpy_iou(box, case.target_boxes()[0, 0]) for box in predicted]
     losses = [np.exp(-(p[i] - p[j]) * (v[i] - v[j])) for i in range(8) for j in range(i)]
     assert found["igr_ori"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def ranked():
+    """Probabilities and IoUs of the positives of the first image of the anchors' case."""
+    case = batch("rpn")[4]
+    positive = np.flatnonzero(case.labels[0] == 1)
+    predicted = np.asarray(case.boxes(case.loc))[0, positive]
+    v = np.asarray([numpy_iou(box, case.target_boxes()[0, 0]) for box in predicted])
+    return np.asarray(case.probabilities(case.logits))[0, positive], v
+
+
+@pytest.mark.parametrize(("alpha", "per_positive", "count"), [(3.0, False, 8 * 7 / 2), (1.0, True, 8)])
+def test_sharpness_and_divisor_of_the_joint_ranking_can_be_chosen(alpha, per_positive, count):
+    p, v = ranked()
+    total = sum(np.exp(-alpha * (p[i] - p[j]) * (v[i] - v[j])) for i in range(8) for j in range(i))
+    constants = IGROriConstants(alpha=alpha, per_positive=per_positive)
+    found, _, _ = means_and_weights("rpn", Objective(joint_ranking=1.0, igr_ori=constants))
+    assert found["igr_ori"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_the_joint_ranking_can_freeze_the_ious_of_lower_scores():
+    """The gradient by the IoU of the positive with the lowest score, in any pair the lower one, is then 0."""
+    architecture, cls, loc, labels, case = batch("rpn")
+    positive = np.flatnonzero(case.labels[0] == 1)
+    lowest = positive[np.argmin(ranked()[0])]
+    kinds = {}
+    for frozen in (False, True):
+        config = Objective(cls=0, loc=0, joint_ranking=1.0, igr_ori=IGROriConstants(frozen=frozen))
+
+        def total(loc, config=config):
+            return combine(*objective.terms(config, architecture, cls, loc, labels, KEY))[0]
+
+        gradient = objective.per_candidate(jax.jit(jax.grad(total))(loc), 4)[0]
+        kinds[frozen] = np.abs(gradient).sum(axis=1) > 0
+    assert kinds[False][positive].all()
+    assert not kinds[True][lowest]
+    assert kinds[True][positive].sum() == 7
+
+
+def test_the_constants_of_classification_ranking_can_be_chosen():
+    """The released form, image by image: the highest negatives, as many as positives, or at least so many as hard."""
+    constants = CRConstants(beta=2.0, margin=0.25, threshold=0.97, hard_in_negative_pair=200)
+    case, losses = batch("rpn")[4], []
+    for p, label in zip(np.asarray(case.probabilities(case.logits)), np.asarray(case.labels), strict=True):
+        low = np.sort(p[label == 0])[::-1]
+        hard, count = int((low > 0.97).sum()), int((label == 1).sum())
+        assert hard > 0
+        taken = low[: count or max(hard, 200)]
+        weights = np.exp(taken) / np.exp(taken).sum()
+        above = p[label == 1].mean() if count else 1.0
+        losses.append(np.log1p(np.exp(2.0 * (weights @ taken - above + 0.25))) / 2.0)
+    found, _, _ = means_and_weights("rpn", Objective(classification_ranking=0.5, cr=constants))
+    assert found["cr"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_a_higher_threshold_of_classification_ranking_leaves_images_out():
+    constants = CRConstants(threshold=1.0)
+    counts = means_and_weights("ban", Objective(classification_ranking=0.5, cr=constants))[2]
+    assert counts["cr"] == 0
+    assert means_and_weights("ban", Objective(classification_ranking=0.5))[2]["cr"] == 2
+
+
+def test_the_threshold_of_the_second_cross_entropy_can_be_chosen():
+    case = batch("rpn")[4]
+    p = np.asarray(case.probabilities(case.logits))
+    hard = p[(case.labels == 0) & (p > 0.8)]
+    found, _, counts = means_and_weights("rpn", Objective(hard_cls=1.0, hard_threshold=0.8))
+    assert counts["cls_hard"] == len(hard) > 0
+    assert found["cls_hard"] == pytest.approx(-np.log(1 - hard).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CRConstants(beta=0.0), "beta of CRConstants must be greater than 0, not 0"),
+        (lambda: CRConstants(threshold=-0.1), "threshold of CRConstants must be at least 0, not -0.1"),
+        (lambda: IGROriConstants(alpha=0.0), "alpha of IGROriConstants must be greater than 0, not 0"),
+        (lambda: Objective(hard_threshold=-1.0), "hard_threshold of Objective must be at least 0, not -1"),
+    ],
+)
+def test_constants_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
 
 
 def test_negatives_are_drawn_from_the_whole_batch_by_the_key():

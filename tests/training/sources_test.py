@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dataset_folders import write_lines
+from dataset_folders import write_image, write_lines
 
 from jaxtrack.data.augmentation import SEARCH, TEMPLATE
 from jaxtrack.data.pairs import DiskPairs, PairSampling
-from jaxtrack.data.preparation import Preparation, prepare
+from jaxtrack.data.preparation import Preparation, prepare, video_folders
 from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.errors import UserError
 from jaxtrack.training import sources
@@ -292,6 +292,18 @@ def test_the_validation_split_is_of_its_own_folders(disk):
         boxes = np.concatenate([batch["search_box"] for batch in taken(dataclasses.replace(disk, split=split), 3)])
         sides = (boxes[:, 2:] - boxes[:, :2]).astype(float)
         assert set(np.round(sides[:, 0] / sides[:, 1], 3).tolist()) == shapes
+
+
+def test_only_datasets_in_the_layout_of_a_test_benchmark_are_warned_of(disk, tmp_path):
+    assert disk.warnings() == []
+    for name in ("Basketball", "Mine"):
+        write_lines(tmp_path / "source" / name / "groundtruth_rect.txt", ["11,12,20,15"])
+        write_image(tmp_path / "source" / name / "img" / "0001.jpg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(video_folders.otb, "table", lambda: ())  # OTB's own Basketball has 725 images
+        folder = prepare(Preparation("otb", tmp_path / "source", tmp_path / "out")).folder
+    [line] = dataclasses.replace(disk, folders=(*disk.folders, folder)).warnings()
+    assert line.startswith(f"{folder} has the layout of a test benchmark, and 1 of its 2 sequences have names of OTB-1")
 
 
 def test_another_seed_draws_other_pairs(disk, made):

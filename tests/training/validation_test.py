@@ -91,7 +91,7 @@ def measured():
 
 
 def by_hand(cls, loc, box, negative):
-    """The four measures of a pair from what a tracker would decode, point by point."""
+    """The measures of a pair from what a tracker would decode, point by point."""
     found = grids.candidates("points", 8, cls, loc)
     scores, boxes = np.asarray(found.scores), np.asarray(found.boxes_cxcywh)
     x1, y1, x2, y2 = (float(side) - 127 for side in box)
@@ -104,11 +104,14 @@ def by_hand(cls, loc, box, negative):
     radius = [((x - tx) / (tw / 2)) ** 2 + ((y - ty) / (th / 2)) ** 2 for x, y in grids.grid(25, 8).tolist()]
     inner, outer = np.asarray(radius) < 0.25, np.asarray(radius) > 1
     if negative:
-        return {"iou": np.nan, "positive": np.nan, "negative": scores[inner].max(), "rank": np.nan}
+        nothing = dict.fromkeys(("iou", "positive", "rank"), np.nan)
+        return {**nothing, "negative": scores[inner].max(), "distractor": scores.max()}
+    outside = [max(abs(x - tx) / tw, abs(y - ty) / th) > 0.5 for x, y in grids.grid(25, 8).tolist()]
     return {
         "iou": overlaps[int(np.argmax(scores))],
         "positive": scores[inner].mean(),
         "negative": scores[outer].max(),
+        "distractor": scores[np.asarray(outside)].max(),
         "rank": scipy.stats.spearmanr(scores[inner], np.asarray(overlaps)[inner]).statistic,
     }
 

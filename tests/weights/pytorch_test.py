@@ -37,8 +37,14 @@ def test_without_torch_one_sentence_says_what_to_install(tmp_path, monkeypatch):
 
     importlib_import = pytorch.importlib.import_module
     monkeypatch.setattr(pytorch.importlib, "import_module", refuse)
-    with pytest.raises(UserError, match=r"needs PyTorch, which is not installed: pip install 'jaxtrack\[torch\]'$"):
+    message = r"needs PyTorch, which is not installed: in a checkout of jaxtrack, pip install -e '\.\[torch\]'$"
+    with pytest.raises(UserError, match=message):
         pytorch.read(tmp_path / "x.pth")
+
+
+def test_the_readme_installs_torch_as_the_error_message_says():
+    readme = Path(__file__).parents[2] / "README.md"
+    assert pytorch._INSTALL in readme.read_text("utf-8").splitlines()
 
 
 def test_the_command_line_does_not_import_torch():

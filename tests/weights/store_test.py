@@ -2,18 +2,25 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
+import types
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import traverse_util
 
+from jaxtrack.commands.train import write_weights
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.models import siamese
-from jaxtrack.weights import names, store
+from jaxtrack.training.config import TrainConfig
+from jaxtrack.weights import names, shapes, store
 from jaxtrack.weights.store import Meta
 
 NANO = "nanotrack_v1"
+KERNEL = "params/backbone/stem/conv/kernel"
 META = Meta(NANO, "nanotrackv1.pth", "ab" * 32, note="a note, één")
 
 
@@ -28,6 +35,16 @@ def variables():
 @pytest.fixture
 def saved(variables, tmp_path):
     return store.save(tmp_path / "weights", "nano", variables, META)
+
+
+@pytest.fixture
+def trained(variables, tmp_path):
+    """What a training that has ended leaves in its folder."""
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    (folder / store.TRAINING).write_text("{}")
+    state = types.SimpleNamespace(step=1000, **variables)
+    return write_weights(TrainConfig(name="mine", architecture=NANO), folder, state, "mine")
 
 
 def record(path):
@@ -67,6 +84,8 @@ def test_two_files_are_written_and_say_what_they_are(saved):
         "parameters": 287_966,
         "sha256": hashlib.sha256(saved.read_bytes()).hexdigest(),
         "jaxtrack": fields["jaxtrack"],
+        "command": "",
+        "config": {},
     }
     _, meta = store.load(saved)
     assert dataclasses.asdict(meta) == fields
@@ -88,9 +107,9 @@ def test_the_record_names_the_version_of_jaxtrack(variables, tmp_path, monkeypat
 def test_names_are_joined_by_slashes(saved):
     with safetensors.safe_open(saved, framework="numpy") as file:
         assert "params/head/attention/fc1/kernel" in file.keys()  # noqa: SIM118
-    assert store.flatten({"a": {"b": {"c": 1}}, "d": 2}) == {"a/b/c": 1, "d": 2}
+    assert shapes.flatten({"a": {"b": {"c": 1}}, "d": 2}) == {"a/b/c": 1, "d": 2}
     with pytest.raises(ValueError, match="a name with a slash"):
-        store.flatten({"a/b": 1})
+        shapes.flatten({"a/b": 1})
 
 
 def test_the_same_weights_make_the_same_bytes(saved, variables, tmp_path):
@@ -101,7 +120,7 @@ def test_the_same_weights_make_the_same_bytes(saved, variables, tmp_path):
 
 def test_a_scalar_and_an_empty_array_keep_their_shapes(tmp_path, monkeypatch):
     variables = {"params": {"scalar": np.array(3, np.float32), "empty": np.zeros((0, 4), np.float32)}}
-    monkeypatch.setattr(store, "_expected", lambda _: store.flatten(variables))
+    monkeypatch.setattr(shapes, "_expected", lambda _: shapes.flatten(variables))
     loaded, meta = store.load(store.save(tmp_path, "tiny", variables, META))
     assert loaded["params"]["scalar"].shape == ()
     assert loaded["params"]["empty"].shape == (0, 4)
@@ -136,7 +155,95 @@ def test_missing_weights_are_answered_with_the_file_to_fetch_and_the_command(tmp
 
 def test_missing_weights_of_a_network_that_only_jaxtrack_trains_are_answered_with_the_training():
     with pytest.raises(MissingWeightsError, match=r"train them by `python train\.py`"):
-        store.locate("siamban_nano")
+        store.locate("siamban_pico")
+
+
+def test_a_record_from_before_there_were_commands_is_read(saved):
+    fields = json.loads(record(saved).read_text())
+    del fields["command"], fields["config"]
+    record(saved).write_text(json.dumps(fields))
+    _, meta = store.load(saved)
+    assert (meta.command, meta.config, meta.note) == ("", {}, META.note)
+
+
+def test_the_command_and_the_configuration_of_a_training_stay_in_the_record(variables, tmp_path):
+    meta = dataclasses.replace(META, command="python train.py", config={"name": "mine", "rates": [1, 2.5]})
+    assert store.read_meta(store.save(tmp_path, "nano", variables, meta)).config == {"name": "mine", "rates": [1, 2.5]}
+    assert store.read_meta(tmp_path / "nano.safetensors").command == "python train.py"
+
+
+def test_what_a_training_writes_is_known_as_trained(trained, saved):
+    assert store.read_meta(trained).trained
+    assert not store.read_meta(saved).trained
+
+
+# --- half precision ---------------------------------------------------------------------------------------------
+
+
+def test_kernels_stored_as_float16_are_float32_again_rounded_to_eleven_bits(variables, saved, tmp_path):
+    path = store.save(tmp_path, "half", variables, META, half=True)
+    types_ = {name: kind for name, (kind, _) in store.header(path).items()}
+    assert types_["params/backbone/stem/conv/kernel"] == "F16"
+    assert types_["params/head/attention/fc1/bias"] == "F32"
+    assert {kind for name, kind in types_.items() if name.startswith("batch_stats/")} == {"F32"}
+    assert path.stat().st_size < 0.6 * saved.stat().st_size
+    loaded, meta = store.load(path)
+    assert meta.parameters == 287_966
+    for name, array in shapes.flatten(loaded).items():
+        before = shapes.flatten(variables)[name]
+        assert array.dtype == np.float32
+        if array.ndim == 1:
+            np.testing.assert_array_equal(array, before)
+        else:  # half a unit in the last of 11 bits; below 2^-14 of 24 bits after the point
+            assert np.all(np.abs(array - before) <= np.maximum(2.0**-11 * np.abs(before), 2.0**-25))
+            assert not np.array_equal(array, before)
+
+
+def test_kernels_beyond_the_range_of_float16_are_refused_and_nothing_is_written(variables, tmp_path):
+    flat = shapes.flatten(variables)
+    large = {**flat, KERNEL: np.full((3, 3, 3, 16), 65_520, np.float32)}
+    with pytest.raises(UserError, match=rf"half\.safetensors cannot be written: {KERNEL} holds numbers beyond float16"):
+        store.save(tmp_path, "half", traverse_util.unflatten_dict(large, sep="/"), META, half=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_statistics_may_leave_the_range_of_float16(variables, tmp_path):
+    large = jax.tree.map(lambda array: array + 1e6 if array.ndim == 1 else array, variables)
+    loaded, _ = store.load(store.save(tmp_path, "half", large, META, half=True))
+    jax.tree.map(np.testing.assert_array_equal, loaded["batch_stats"], large["batch_stats"])
+
+
+# --- where they are found ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(variables, tmp_path, monkeypatch):
+    """The user's folder, empty, and a shipped folder with one file called nano."""
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "mine"))
+    store.save(tmp_path / "shipped", "nano", variables, META)
+    return tmp_path / "mine", tmp_path / "shipped"
+
+
+def test_shipped_weights_are_found_by_their_name(folders):
+    assert store.locate("nano") == folders[1] / "nano.safetensors"
+    assert store.shipped() == [folders[1] / "nano.safetensors"]
+
+
+def test_a_file_of_the_users_own_goes_before_the_shipped_one_even_if_it_is_damaged(folders):
+    folders[0].mkdir()
+    (folders[0] / "nano.safetensors").write_bytes(b"")
+    assert store.locate("nano") == folders[0] / "nano.safetensors"
+
+
+def test_a_path_means_no_shipped_file(folders):
+    with pytest.raises(MissingWeightsError, match=r"there are no weights nano\.safetensors"):
+        store.locate("nano.safetensors")
+
+
+def test_a_missing_name_is_told_by_its_place_in_the_users_folder(folders):
+    with pytest.raises(MissingWeightsError, match=f"there are no weights {folders[0] / 'other.safetensors'}: "):
+        store.locate("other")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -182,13 +289,16 @@ def test_a_folder_with_the_name_of_a_file(tmp_path):
 
 
 def test_another_ending(tmp_path):
-    with pytest.raises(UserError, match=r"x\.pth holds no imported weights: expected the path of a \.safetensors file"):
+    with pytest.raises(UserError, match=r"x\.pth holds no weights: expected the path of a \.safetensors file"):
         store.load(tmp_path / "x.pth")
 
 
 def test_without_its_record(saved):
     record(saved).unlink()
-    with pytest.raises(UserError, match=r"nano\.safetensors has no nano\.json beside it .* import the published file"):
+    message = (
+        r"nano\.safetensors has no nano\.json beside it .* import the published file .*, or if jaxtrack trained it"
+    )
+    with pytest.raises(UserError, match=message):
         store.load(saved)
 
 
@@ -199,14 +309,14 @@ def test_without_its_record(saved):
 )
 def test_a_record_that_is_none(saved, text):
     record(saved).write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=r"nano\.json is no record of imported weights"):
+    with pytest.raises(UserError, match=r"nano\.json is no record of weights"):
         store.load(saved)
 
 
 @pytest.mark.parametrize("fields", [{"tensors": "194"}, {"sha256": None}, {"more": 1}])
 def test_a_record_with_a_field_of_another_kind(saved, fields):
     change_record(saved, **fields)
-    with pytest.raises(UserError, match=r"nano\.json is no record of imported weights"):
+    with pytest.raises(UserError, match=r"nano\.json is no record of weights"):
         store.load(saved)
 
 
@@ -220,13 +330,13 @@ def test_a_single_changed_bit(saved):
     content = bytearray(saved.read_bytes())
     content[-100] ^= 1
     saved.write_bytes(content)
-    with pytest.raises(UserError, match=r"nano\.safetensors was changed or cut off after it was imported"):
+    with pytest.raises(UserError, match=r"nano\.safetensors was changed or cut off after it was written"):
         store.load(saved)
 
 
 def test_a_file_cut_off(saved):
     saved.write_bytes(saved.read_bytes()[:-1])
-    with pytest.raises(UserError, match="was changed or cut off after it was imported"):
+    with pytest.raises(UserError, match="was changed or cut off after it was written"):
         store.load(saved)
 
 
@@ -248,9 +358,6 @@ def test_the_record_of_another_architecture(saved):
     change_record(saved, architecture="nanotrack_v3")
     with pytest.raises(UserError, match=r"does not fit the architecture nanotrack_v3: it lacks .* and [0-9]+ more"):
         store.load(saved)
-
-
-KERNEL = "params/backbone/stem/conv/kernel"
 
 
 @pytest.mark.parametrize(
@@ -275,7 +382,68 @@ def test_arrays_that_do_not_fit(saved, change, message):
         store.load(saved)
 
 
+# --- what to do about it ----------------------------------------------------------------------------------------
+
+
+def test_a_damaged_import_is_to_be_imported_again(saved):
+    saved.write_bytes(saved.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"import the published file again with `jaxtrack weights import`$"):
+        store.load(saved)
+
+
+def test_a_damaged_file_of_a_training_is_to_be_written_by_it_again(trained):
+    trained.write_bytes(trained.read_bytes()[:-1])
+    with pytest.raises(
+        UserError, match=r"jaxtrack trained it: run .* again, `python train\.py --config FILE`"
+    ) as error:
+        store.load(trained)
+    assert "import" not in str(error.value)
+
+
+def test_without_a_record_the_configuration_beside_it_tells_of_a_training(trained):
+    record(trained).unlink()
+    with pytest.raises(UserError, match="jaxtrack trained it: run the command of its training again") as error:
+        store.load(trained)
+    assert "import" not in str(error.value)
+
+
+def test_a_damaged_shipped_file_is_to_be_installed_again(folders, monkeypatch):
+    monkeypatch.chdir(folders[1])
+    shipped = Path("nano.safetensors")
+    shipped.write_bytes(shipped.read_bytes()[:-1])
+    with pytest.raises(UserError, match="it came with jaxtrack: install jaxtrack again"):
+        store.load(shipped)
+
+
 # --- parts ------------------------------------------------------------------------------------------------------
+
+
+def test_the_checked_sha256_is_that_of_the_record(saved):
+    assert store.checked_sha256(saved) == hashlib.sha256(saved.read_bytes()).hexdigest()
+
+
+def test_a_file_is_hashed_again_when_it_has_changed_and_only_then(saved, monkeypatch):
+    hashed, original = [], store.sha256_of
+    monkeypatch.setattr(store, "sha256_of", lambda path: hashed.append(path) or original(path))
+    store.checked_sha256(saved)
+    store.checked_sha256(saved)
+    assert hashed == [saved]
+    content = bytearray(saved.read_bytes())
+    content[-100] ^= 1
+    saved.write_bytes(content)
+    os.utime(saved, ns=(1, 1))
+    with pytest.raises(UserError, match=r"nano\.safetensors was changed or cut off after it was written"):
+        store.checked_sha256(saved)
+    saved.write_bytes(content[:-1])
+    os.utime(saved, ns=(1, 1))
+    with pytest.raises(UserError, match=hashlib.sha256(content[:-1]).hexdigest()[:12]):
+        store.checked_sha256(saved)
+
+
+def test_the_sha256_of_weights_that_are_gone(saved):
+    saved.unlink()
+    with pytest.raises(UserError, match=r"there is no file .*nano\.safetensors"):
+        store.checked_sha256(saved)
 
 
 def test_the_header_tells_names_types_and_shapes(tmp_path):

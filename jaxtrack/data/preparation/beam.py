@@ -50,5 +50,5 @@ def _beam() -> Any:
     try:
         import apache_beam  # type: ignore[import-not-found]
     except ImportError as error:
-        raise UserError("Apache Beam is not installed: pip install 'jaxtrack[beam]'") from error
+        raise UserError("Apache Beam is not installed: in a checkout of jaxtrack, pip install -e '.[beam]'") from error
     return apache_beam

@@ -1,0 +1,244 @@
+"""What the ranking losses change: every arm of the ablation goes on from one warm start with the same pairs.
+
+    export JAX_NUM_CPU_DEVICES=2  # one for each core
+    python benchmarks/rbo_ablation.py --hours
+    python benchmarks/rbo_ablation.py --out ablation --data-dir DATA
+    python benchmarks/rbo_ablation.py --study nanotrack_v1 --out ablation --data-dir DATA
+
+The warm start of `siamban_pico` is trained with cross entropy and the IoU loss alone; that of `nanotrack_v1` is its
+published weights, of which the backbone stays as it is. Seed by seed, each arm then sees the same pairs in the same
+order. What is finished lies in the folder and is not done again: killed at any moment, the same command goes on.
+`rbo_tables.py` prints what was found.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from targets import APART, CHOICE
+
+from jaxtrack import files
+from jaxtrack.commands.train import write_weights
+from jaxtrack.data import benchmarks
+from jaxtrack.evaluation import comparison
+from jaxtrack.evaluation.runner import Entry, evaluate
+from jaxtrack.trackers import siamese
+from jaxtrack.training import loop, presets
+from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.objective import Objective
+from jaxtrack.training.optimiser import FROM_NOTHING
+from jaxtrack.training.sources import Procedural, sample_numbers
+from jaxtrack.training.step import make_step
+
+ARMS: dict[str, Objective] = {
+    "ce": presets.BASELINE,
+    "two_stage": Objective(hard_cls=1.0),
+    "cr": presets.CR,
+    "igr": Objective(iou_ranking=0.25),
+    "cr_igr": presets.CR_IGR,
+    "cr_igr_ori": presets.CR_IGR_ORI,
+}
+BATCH, EPOCH = 32, 100  # pairs in a step, steps in an epoch
+WARM_STEPS = 2000
+VALIDATION_PAIRS = 2048
+Study = Literal["siamban_pico", "nanotrack_v1"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train and measure the arms of the ablation."""
+
+    study: Study = "siamban_pico"
+    """The network, and with it the warm start."""
+    out: Path = Path("ablation")
+    """Where everything goes, in a folder of the study's name."""
+    data_dir: Path | None = None
+    """The data of OTB100, for the 13 real targets; without it only rendered ones are measured."""
+    arms: tuple[str, ...] = tuple(ARMS)
+    """Which arms."""
+    seeds: int = 3
+    """How many seeds each."""
+    pairs: int = 51_200
+    """Pairs that an arm is trained on, after the warm start; a multiple of 3,200."""
+    hours: bool = False
+    """Only time a step and print how long all of it takes."""
+
+    def __post_init__(self) -> None:
+        """Refuses budgets that are no whole epochs, and arms that there are not."""
+        unknown = sorted(set(self.arms) - set(ARMS))
+        if unknown or self.pairs % (BATCH * EPOCH) or self.pairs <= 0:
+            raise SystemExit(f"arms are {', '.join(ARMS)}; pairs must be a multiple of {BATCH * EPOCH}")
+
+    @property
+    def folder(self) -> Path:
+        """Where the study lies."""
+        return self.out / self.study
+
+
+@dataclasses.dataclass(frozen=True)
+class From(Procedural):
+    """Rendered pairs from a number on. Unlike those of another `seed`, they need no other compiled program."""
+
+    first: int = 0
+
+    def batches(self, first_step: int, batch: int, process: int, processes: int) -> Generator[np.ndarray, None, None]:
+        """Numbers of samples, moved."""
+        for numbers in super().batches(first_step, batch, process, processes):
+            yield numbers + np.uint32(self.first)
+
+
+def warm_config() -> TrainConfig:
+    """The warm start of the small network."""
+    optimiser = dataclasses.replace(FROM_NOTHING, last_rate=3e-4)
+    return dataclasses.replace(
+        presets.nano("warm", presets.BASELINE),
+        architecture="siamban_pico",
+        optimiser=optimiser,
+        batch=BATCH,
+        epochs=WARM_STEPS // EPOCH,
+        steps_per_epoch=EPOCH,
+        validation_pairs=0,
+    )
+
+
+def arm_config(options: Options, arm: str, seed: int, start: str) -> TrainConfig:
+    """An arm under a seed: pairs that no other seed and no warm start has seen."""
+    small = options.study == "siamban_pico"
+    optimiser = dataclasses.replace(
+        FROM_NOTHING,
+        rate=3e-4 if small else 1e-4,
+        warmup_rate=3e-5,
+        trained_backbone=FROM_NOTHING.trained_backbone if small else (),
+    )
+    return dataclasses.replace(
+        presets.nano(f"{arm}_{seed}", ARMS[arm]),
+        architecture=options.study,
+        source=From(first=(seed + 1) << 24),
+        optimiser=optimiser,
+        batch=BATCH,
+        epochs=options.pairs // BATCH // EPOCH,
+        steps_per_epoch=EPOCH,
+        validation_pairs=0,
+        seed=seed,
+        start=start,
+    )
+
+
+def warm_start(options: Options) -> str:
+    """What the arms start from: trained if it is not there yet."""
+    return str(trained(options, warm_config())) if options.study == "siamban_pico" else options.study
+
+
+def trained(options: Options, config: TrainConfig) -> Path:
+    """The weights of a training, which goes on where it is; its checkpoints stay."""
+    folder = options.folder / config.name
+    path = folder / f"{config.name}.safetensors"
+    if not path.is_file():
+        state = loop.train(config, folder, report=lambda record: _print(config, record))
+        path = write_weights(config, folder, state, config.name)
+    return path
+
+
+def _print(config: TrainConfig, record: dict[str, Any]) -> None:
+    if record["step"] % EPOCH == 0:
+        speed = f"{record['pairs_per_second']:.0f} pairs/s"
+        print(f"{config.name}: {record['step']} of {config.steps}, loss {record['loss']:.3f}, {speed}", flush=True)
+
+
+def measured(options: Options, config: TrainConfig, weights: Path) -> dict[str, float]:
+    """All that is measured of a trained arm."""
+    return {**on_pairs(config, weights), **on_videos(options, config, weights)}
+
+
+def on_pairs(config: TrainConfig, weights: Path) -> dict[str, float]:
+    """Means over the pairs of the validation split."""
+    config = dataclasses.replace(
+        config, source=From(), validation_pairs=VALIDATION_PAIRS, start=str(weights), objective=presets.BASELINE
+    )
+    recipe = loop.make_recipe(config)
+    state, _ = loop.first_state(config, recipe)
+    return loop.validator(config, recipe)(state)
+
+
+def on_videos(options: Options, config: TrainConfig, weights: Path) -> dict[str, float]:
+    """AUC and P@20 as the tracker of its family, on rendered videos and on both groups of real targets."""
+    like = "nanotrack_v1" if options.study == "nanotrack_v1" else "siamban"
+    tracker = dataclasses.replace(
+        siamese.CONFIGS[like], architecture=config.architecture, weights=str(weights), tuned_on=""
+    )
+    groups: dict[str, tuple[str, tuple[str, ...] | None]] = {"procedural": ("procedural", None)}
+    if options.data_dir is not None:
+        groups |= {"six": ("otb100", CHOICE), "seven": ("otb100", APART)}
+    found = {}
+    for group, (name, sequences) in groups.items():
+        benchmark = benchmarks.load(name, options.data_dir if sequences else None, sequences)
+        entry = Entry(config.name, "siamese", tracker)
+        [result] = comparison.from_runs(benchmark, evaluate([entry], benchmark, options.folder / "results"))
+        for metric in ("auc", "precision_20"):
+            found[f"{group}_{metric}"] = result.headline(
+                metric, [sequence.name for sequence in benchmark.sequences]
+            ).mean
+    return found
+
+
+def seconds_of_a_step(options: Options, arm: str) -> tuple[float, float]:
+    """Seconds of compiling, and of a step once it is."""
+    config = dataclasses.replace(arm_config(options, arm, 0, ""), batch=BATCH)
+    recipe, devices = loop.make_recipe(config), jax.devices()
+    state, stage = loop.first_state(config, recipe)
+    program = make_step(recipe, stage, loop.updates_of(config, stage), devices)
+    seconds = []
+    for i in range(4):
+        numbers = sample_numbers(i, BATCH, 0, 1).reshape(len(devices), -1)
+        start = time.perf_counter()
+        state, metrics = program(state, numbers, numbers)
+        jax.block_until_ready(metrics)
+        seconds.append(time.perf_counter() - start)
+    return program.compile_seconds, float(jnp.median(jnp.asarray(seconds[1:])))
+
+
+def print_hours(options: Options) -> None:
+    """How long everything takes, from a few steps."""
+    compiling, step = seconds_of_a_step(options, "cr_igr")
+    warm = WARM_STEPS if options.study == "siamban_pico" else 0
+    steps = warm + options.pairs // BATCH * options.seeds * len(options.arms)
+    total = steps * step + (len(options.arms) + 1) * compiling
+    print(
+        f"{options.study}: {BATCH / step:.0f} pairs/s, compiling {compiling:.0f} s; {steps * BATCH} pairs take "
+        f"{total / 3600:.1f} h, evaluation apart"
+    )
+
+
+def run(options: Options) -> None:
+    """Seed after seed, so that whatever is finished compares all arms."""
+    start = warm_start(options)
+    for seed in range(options.seeds):
+        for arm in options.arms:
+            config = arm_config(options, arm, seed, start)
+            path = options.folder / f"{config.name}.json"
+            if path.is_file():
+                continue
+            begun = time.perf_counter()
+            found = measured(options, config, trained(options, config))
+            files.write_text(path, json.dumps({"arm": arm, "seed": seed, "pairs": options.pairs, **found}, indent=1))
+            minutes = (time.perf_counter() - begun) / 60
+            print(f"{config.name}: AUC {found['procedural_auc']:.3f}, {minutes:.1f} minutes", flush=True)
+
+
+def main(options: Options) -> None:
+    """Runs the study, or says how long it takes."""
+    if options.hours:
+        print_hours(options)
+    else:
+        run(options)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

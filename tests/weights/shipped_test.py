@@ -1,0 +1,55 @@
+"""The weights that come with jaxtrack: each file is small, whole, and says how it was made; wheels hold them."""
+
+import hashlib
+import shlex
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxtrack.evaluation import provenance
+from jaxtrack.models import siamese
+from jaxtrack.weights import shapes, store
+
+ROOT = Path(__file__).resolve().parents[2]
+LARGEST_BYTES = 4_000_000
+
+
+@pytest.mark.parametrize("path", store.shipped() or [None], ids=lambda path: path.stem if path else "none")
+def test_a_shipped_file_is_small_and_whole_and_says_how_it_was_made(path):
+    if path is None:
+        pytest.skip("no weights are shipped yet")
+    assert path.stat().st_size <= LARGEST_BYTES
+    variables, meta = store.load(path)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == meta.sha256
+    assert meta.architecture in siamese.ARCHITECTURES
+    assert all(np.isfinite(array).all() for array in shapes.flatten(variables).values())
+    assert meta.trained
+    assert hashlib.sha256(provenance.canonical(meta.config).encode()).hexdigest() == meta.source_sha256
+    assert meta.config["architecture"] == meta.architecture
+    words = shlex.split(meta.command)
+    assert words[:3] == ["python", "train.py", "--config"]
+    assert (ROOT / words[3]).is_file()
+
+
+def test_nothing_else_lies_in_the_folder():
+    expected = {"README.md", *(file.name for path in store.shipped() for file in (path, path.with_suffix(".json")))}
+    assert {path.name for path in store.SHIPPED.iterdir()} == expected
+
+
+def test_a_wheel_holds_shipped_weights_even_if_git_ignores_such_files(tmp_path):
+    wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling, which builds wheels, is not installed")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "jaxtrack/__init__.py", ".gitignore"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    folder = tmp_path / store.SHIPPED.relative_to(ROOT)
+    folder.mkdir(parents=True)
+    for name in ("made_up.safetensors", "made_up.json"):
+        (folder / name).write_text("{}")
+    with (tmp_path / ".gitignore").open("a") as file:
+        file.write("*.safetensors\n")
+    [built] = wheel.WheelBuilder(str(tmp_path)).build(directory=str(tmp_path / "dist"), versions=["standard"])
+    names = zipfile.ZipFile(built).namelist()
+    assert {"jaxtrack/weights/shipped/made_up.safetensors", "jaxtrack/weights/shipped/made_up.json"} <= set(names)
