@@ -93,6 +93,20 @@ class Training:
             raise UserError("momentum must be less than 1, and loss_average at most 1")
 
 
+class Samples(NamedTuple):
+    """What the memories hold of N samples.
+
+    Attributes:
+      patches: `float32 [N, 32, 32, K]`, cut out of the cue maps.
+      overlap: `float32 [N]`, IoU of the sample's box and the target's box in its frame.
+      quality: `float32 [N]`, the probability that the sample's label is right.
+    """
+
+    patches: jax.Array
+    overlap: jax.Array
+    quality: jax.Array
+
+
 class Batch(NamedTuple):
     """A mini-batch: `patches [K, B, 32, 32]`, `positive bool [B]`, `overlap [B]`."""
 
@@ -110,6 +124,13 @@ class Report(NamedTuple):
     truncated: jax.Array
 
 
+def create_memory(capacity: int, block: int, patch: tuple[int, ...]) -> memory.Memory:
+    """An empty memory of `capacity` samples with patches of a shape, written `block` at a time; its rows: `Samples`."""
+    number = jnp.zeros((), jnp.float32)
+    row = jax.eval_shape(lambda: Samples(jnp.zeros(patch, jnp.float32), number, number))
+    return memory.create(capacity, block, row)
+
+
 def negative_weights(negatives: memory.Memory, config: Training) -> jax.Array:
     """Selection weights of the negatives: temporal decay times label quality; `[R]`.
 
@@ -122,14 +143,14 @@ def negative_weights(negatives: memory.Memory, config: Training) -> jax.Array:
     exponent = {"gaussian": config.sigma, "inverse": 1.0 / config.sigma, "uniform": 0.0}[config.temporal]
     weights = jnp.exp(-exponent * age * age)
     if config.label_noise:
-        weights = weights * negatives.quality
+        weights = weights * negatives.rows.quality
     return jnp.where(rows, weights, 0.0)
 
 
 def positive_weights(positives: memory.Memory, config: Training) -> jax.Array:
     """Selection weights of the positives: uniform, times label quality; `[R]`."""
     rows = memory.valid(positives)
-    return jnp.where(rows, positives.quality, 0.0) if config.label_noise else rows.astype(jnp.float32)
+    return jnp.where(rows, positives.rows.quality, 0.0) if config.label_noise else rows.astype(jnp.float32)
 
 
 def draw_batch(key: jax.Array, positives: memory.Memory, negatives: memory.Memory, config: Training) -> Batch:
@@ -137,14 +158,14 @@ def draw_batch(key: jax.Array, positives: memory.Memory, negatives: memory.Memor
     positive_key, negative_key = jax.random.split(key)
     p = memory.draw(positive_key, positive_weights(positives, config), config.positives)
     n = memory.draw(negative_key, negative_weights(negatives, config), config.negatives)
-    chosen = positives.samples[p]  # [P, 32, 32, K]
+    chosen = positives.rows.patches[p]  # [P, 32, 32, K]
     mirror = (jnp.arange(config.positives, dtype=jnp.int32) % 2 == 1)[:, None, None, None]
     chosen = jnp.where(mirror, chosen[:, :, ::-1], chosen)
-    patches = jnp.concatenate([chosen, negatives.samples[n]])
+    patches = jnp.concatenate([chosen, negatives.rows.patches[n]])
     return Batch(
         patches=jnp.moveaxis(patches, -1, 0),
         positive=jnp.arange(len(patches), dtype=jnp.int32) < config.positives,
-        overlap=jnp.concatenate([positives.overlap[p], negatives.overlap[n]]),
+        overlap=jnp.concatenate([positives.rows.overlap[p], negatives.rows.overlap[n]]),
     )
 
 

@@ -108,8 +108,8 @@ class State:
       network: CueCNN's parameters of each cue, and the fusion layer's.
       velocity: momentum, of the network's structure.
       spread: `float32 []`, factor of the particles' deviation in the next frame; above 1 after frames in doubt.
-      positives: patches `[R, 32, 32, K]` of the target, R the capacity (1000) and a frame's samples more.
-      negatives: patches `[R, 32, 32, K]` of the background; R is the capacity (500), rounded up to whole frames, and a
+      positives: `itsgd.Samples` of the target, R of them, the capacity (1000) and a frame's samples more.
+      negatives: `itsgd.Samples` of the background; R is the capacity (500), rounded up to whole frames, and a
         frame's more.
     """
 
@@ -253,11 +253,16 @@ def _remember(
     negatives = jax.tree.map(lambda leaf: leaf[chosen], everything)
     positives = jax.tree.map(lambda one, others: jnp.concatenate([one, others[extra]]), best, everything)
     overlaps = jnp.concatenate([jnp.ones((1,), jnp.float32), overlap[extra]])
-    patch = functools.partial(particles.patches, sampling, maps)
+
+    def write(store: memory.Memory, samples: Particles, overlap: jax.Array) -> memory.Memory:
+        patches = particles.patches(sampling, maps, samples)
+        rows = itsgd.Samples(patches, overlap, jnp.broadcast_to(q, overlap.shape))
+        return memory.write(store, rows, state.frame, keep)
+
     return dataclasses.replace(
         state,
-        positives=memory.write(state.positives, patch(positives), state.frame, overlaps, q, keep),
-        negatives=memory.write(state.negatives, patch(negatives), state.frame, overlap[chosen], q, keep),
+        positives=write(state.positives, positives, overlaps),
+        negatives=write(state.negatives, negatives, overlap[chosen]),
     )
 
 
@@ -286,8 +291,8 @@ def _mine(config: Config, key: jax.Array, state: State, maps: jax.Array, keep: j
     errors = itsgd.sample_errors(outputs, jnp.zeros(overlap.shape, bool), overlap, config.training.loss)
     hardest = jax.lax.top_k(jnp.where(overlap <= 0.5, errors, -1.0), config.negatives_per_frame)[1]
     patches = particles.patches(sampling, maps, jax.tree.map(lambda leaf: leaf[hardest], pool))
-    sure = jnp.ones((), jnp.float32)
-    negatives = memory.write(state.negatives, patches, state.frame, overlap[hardest], sure, keep)
+    rows = itsgd.Samples(patches, overlap[hardest], jnp.ones((config.negatives_per_frame,), jnp.float32))
+    negatives = memory.write(state.negatives, rows, state.frame, keep)
     return dataclasses.replace(state, negatives=negatives)
 
 
@@ -315,8 +320,8 @@ def _init(config: Config, params: dict, frame: Frame, box: jax.Array, key: jax.A
         network=network,
         velocity=jax.tree.map(jnp.zeros_like, network),
         spread=jnp.ones((), jnp.float32),
-        positives=memory.create(config.positive_capacity, config.positives_per_frame, patch),
-        negatives=memory.create(config.negative_capacity, config.negatives_per_frame, patch),
+        positives=itsgd.create_memory(config.positive_capacity, config.positives_per_frame, patch),
+        negatives=itsgd.create_memory(config.negative_capacity, config.negatives_per_frame, patch),
     )
     maps = cue_maps.scaled(config.cues, maps, state.gradient_scale)
     candidates = particles.draw(config.sampling, particle_key, size)

@@ -25,6 +25,7 @@ from jaxtrack.models.necks import AdjustLayers
 from jaxtrack.models.resnet import ResNet
 from jaxtrack.models.siamese import PUBLISHED, Architecture
 from jaxtrack.models.siamese_heads import BANHead, PWHead, RPNHead
+from jaxtrack.weights import online
 
 # Of converted files in a cache: one more whenever a table, a layout or a module's name changes.
 MAPPING_VERSION = 1
@@ -170,6 +171,7 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("siamrpn_r50_lt_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
     ("siamrpn_r50", ("rpn_head.cls_weight", "backbone.layer4.0.downsample.0.weight")),
     ("siamrpn_r50_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
+    ("py_mdnet", online.PY_MDNET_NAMES),
     ("resnet50", ("conv1.weight", "layer1.0.downsample.0.weight", "layer4.2.conv3.weight")),
 )
 # Networks that differ in their widths only are told apart by the shape of a tensor.

@@ -19,8 +19,8 @@ import numpy as np
 
 from jaxtrack.errors import UserError
 
-# Where training programs put the state dict: PySOT and its descendants, TransT.
-_STATE_KEYS = ("state_dict", "net")
+# Where training programs put the state dict: PySOT and its descendants, TransT, MDNet.
+_STATE_KEYS = ("state_dict", "net", "shared_layers")
 _ZIP_START = b"PK\x03\x04"
 _TAR_MAGIC = slice(257, 262)
 _NAMES_IN_A_MESSAGE = 6

@@ -21,15 +21,15 @@ def patterns(key, count, slope):
 
 @pytest.fixture(scope="module")
 def memories():
-    positives, negatives = memory.create(16, 8, (32, 32, 2)), memory.create(16, 8, (32, 32, 2))
+    positives, negatives = itsgd.create_memory(16, 8, (32, 32, 2)), itsgd.create_memory(16, 8, (32, 32, 2))
     bright = jnp.ones((8,), jnp.float32)
     # Symmetric targets, as mirroring demands: brightness falls from the middle in positives only.
     hill = 5.0 - 3.0 * jnp.abs(jnp.linspace(-1.0, 1.0, 32))
     samples = jnp.broadcast_to(hill[None, None, :, None], (8, 32, 32, 2)) + jax.random.normal(
         jax.random.key(7), (8, 32, 32, 2)
     )
-    positives = memory.write(positives, samples, jnp.int32(0), bright, jnp.float32(1))
-    negatives = memory.write(negatives, patterns(jax.random.key(8), 8, 1.0), jnp.int32(0), 0 * bright, jnp.float32(1))
+    positives = write(positives, samples, 0, bright, 1.0)
+    negatives = write(negatives, patterns(jax.random.key(8), 8, 1.0), 0, 0 * bright, 1.0)
     return positives, negatives
 
 
@@ -44,14 +44,19 @@ def train(network, memories, config, *, first=False):
     return step(network, velocity, *memories)
 
 
+def write(store, patches, frame, overlap, quality):
+    rows = itsgd.Samples(patches, overlap, jnp.full((len(patches),), quality, jnp.float32))
+    return memory.write(store, rows, jnp.int32(frame))
+
+
 def changed(before, after):
     return any(bool((a != b).any()) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))
 
 
 def test_negatives_one_and_two_frames_old_hardly_count():
-    store = memory.create(3, 1, (1,))
+    store = itsgd.create_memory(3, 1, (1,))
     for frame in range(3):
-        store = memory.write(store, jnp.zeros((1, 1)), jnp.int32(frame), jnp.zeros((1,)), jnp.float32(1))
+        store = write(store, jnp.zeros((1, 1)), frame, jnp.zeros((1,)), 1.0)
     weights = itsgd.negative_weights(store, CONFIG)[2::-1]  # the fourth row is spare
     np.testing.assert_allclose(weights, [1, 4.54e-5, 4.25e-18], rtol=2e-3)
     inverse = itsgd.negative_weights(store, dataclasses.replace(CONFIG, temporal="inverse"))[2::-1]
@@ -61,9 +66,9 @@ def test_negatives_one_and_two_frames_old_hardly_count():
 
 
 def test_samples_of_a_doubtful_frame_are_drawn_less_often():
-    store = memory.create(2, 1, (1,))
+    store = itsgd.create_memory(2, 1, (1,))
     for quality in (0.2, 0.8):
-        store = memory.write(store, jnp.zeros((1, 1)), jnp.int32(5), jnp.zeros((1,)), jnp.float32(quality))
+        store = write(store, jnp.zeros((1, 1)), 5, jnp.zeros((1,)), quality)
     np.testing.assert_allclose(itsgd.positive_weights(store, CONFIG), [0.2, 0.8, 0], atol=1e-6)
     np.testing.assert_allclose(itsgd.negative_weights(store, CONFIG), [0.2, 0.8, 0], atol=1e-6)
     without = dataclasses.replace(CONFIG, label_noise=False)
@@ -72,9 +77,9 @@ def test_samples_of_a_doubtful_frame_are_drawn_less_often():
 
 
 def test_every_second_positive_of_a_batch_is_mirrored_and_no_negative_is():
-    one = memory.create(1, 1, (32, 32, 1))
+    one = itsgd.create_memory(1, 1, (32, 32, 1))
     ramp = jnp.broadcast_to(jnp.arange(32.0)[None, None, :, None], (1, 32, 32, 1))
-    store = memory.write(one, ramp, jnp.int32(0), jnp.ones((1,)), jnp.float32(1))
+    store = write(one, ramp, 0, jnp.ones((1,)), 1.0)
     batch = itsgd.draw_batch(jax.random.key(0), store, store, CONFIG)
     first_column = np.asarray(batch.patches)[0, :, 0, 0]
     np.testing.assert_array_equal(first_column, [0, 31, 0, 31, 0, 0, 0, 0])

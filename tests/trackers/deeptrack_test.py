@@ -70,11 +70,11 @@ def test_memories_hold_what_they_should_after_some_frames():
     assert sorted(np.asarray(state.positives.frame)[valid]) == [0] * 4 + [1, 2, 3, 4, 5]
     frames_of_negatives = np.asarray(state.negatives.frame)[np.asarray(memory.valid(state.negatives))]
     np.testing.assert_array_equal(np.unique(frames_of_negatives, return_counts=True), [[3, 4, 5], [15, 30, 30]])
-    assert np.asarray(state.negatives.overlap).max() <= 0.5
-    own = np.asarray(state.positives.overlap)[valid]
+    assert np.asarray(state.negatives.rows.overlap).max() <= 0.5
+    own = np.asarray(state.positives.rows.overlap)[valid]
     assert (own > 0.5).all()
     assert (own == 1).sum() >= 6
-    samples = np.asarray(state.positives.samples)
+    samples = np.asarray(state.positives.rows.patches)
     assert samples.min() >= 0
     assert samples.max() <= 10
 
@@ -177,7 +177,7 @@ def test_mined_negatives_are_those_that_the_network_gets_most_wrong():
 
     new = np.asarray(mined.negatives.frame) == 5
     assert new.sum() == config.negatives_per_frame
-    chosen = loss(np.asarray(mined.negatives.samples)[new], np.asarray(mined.negatives.overlap)[new])
+    chosen = loss(np.asarray(mined.negatives.rows.patches)[new], np.asarray(mined.negatives.rows.overlap)[new])
     anywhere = particles.surroundings(config.sampling, jax.random.key(2), 300, 10.0)
     overlap = boxes.iou(
         np.asarray(particles.to_boxes(config.sampling, state.centre, state.size, anywhere)), np.tile(BOX, (300, 1))

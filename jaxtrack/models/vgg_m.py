@@ -1,0 +1,130 @@
+"""MDNet's network: conv1 to conv3 of VGG-M without any padding, and the fully connected layers that learn online.
+
+Nam and Han, "Learning Multi-Domain Convolutional Neural Networks for Visual Tracking", CVPR 2016; the location
+feature is Choi et al.'s ("RankLoc", the 4-vector of their section on the spatial location feature).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxtrack.models import lrn
+from jaxtrack.models.layers import Conv
+from jaxtrack.models.pooling import max_pool
+
+INPUT_PX = 107
+FEATURE_CELLS = 3  # Side of the last map of such an input.
+MEAN = 128.0  # What is subtracted from every channel of an image.
+LOCATION = 4  # Numbers of the location feature.
+
+# Kernel and stride of the three convolutions; the first two are normalised and pooled.
+_KERNELS = (7, 5, 3)
+_STRIDES = (2, 2, 1)
+_HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+_GAUSSIAN = nn.initializers.normal(0.01)
+
+Normalisation = Literal["vgg_m", "py_mdnet"]
+
+
+class VGGM(nn.Module):
+    """The backbone; 107 pixels give 51, 25, 11, 5 and at last 3 x 3 cells, 16 pixels apart, each seeing 75.
+
+    Attributes:
+      widths: channels of the three convolutions; the published ones unless it is trained from nothing.
+      normalisation: "vgg_m" as the ImageNet weights were trained; "py_mdnet" as the PyTorch MDNet of 2019 was, which
+        its weights need.
+    """
+
+    widths: tuple[int, int, int] = (96, 256, 512)
+    normalisation: Normalisation = "vgg_m"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """The map of conv3 after ReLU, `[B, 3, 3, widths[2]]`.
+
+        Args:
+          x: `float32 [B, 107, 107, 3]`, RGB in 0..255 minus 128; larger images give larger maps.
+        """
+        chex.assert_shape(x, (None, None, None, 3))
+        normalise = {"vgg_m": lrn.cross_channel, "py_mdnet": lrn.py_mdnet}[self.normalisation]
+        for i, (width, kernel, stride) in enumerate(zip(self.widths, _KERNELS, _STRIDES, strict=True), 1):
+            conv = Conv(width, kernel, stride, kernel_init=_HE, bias_init=nn.initializers.zeros, name=f"conv{i}")
+            x = nn.relu(conv(x))
+            if i < len(self.widths):
+                x = max_pool(normalise(x), 3, 2)
+        return x
+
+
+class MDNetHead(nn.Module):
+    """fc4, fc5 and fc6, the last one with a branch for each training sequence.
+
+    Whether a location feature is read is a property of the variables: they are initialised with one or without.
+
+    Attributes:
+      width: of fc4 and fc5.
+      branches: of fc6: K in training, one for a tracker.
+      dropout: share of fc4's and of fc5's outputs that is dropped in training.
+    """
+
+    width: int = 512
+    branches: int = 1
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(
+        self,
+        features: jax.Array,
+        location: jax.Array | None = None,
+        *,
+        branch: int | jax.Array = 0,
+        train: bool = False,
+    ) -> jax.Array:
+        """Scores `[B, 2]` of background and target, before any softmax.
+
+        Args:
+          features: `float32 [B, D]`, the backbone's map flattened in its own order (row, column, channel).
+          location: `float32 [B, 4]`, (x / W, y / H, w / W, h / H) of each sample's box in its frame, or None; it joins
+            fc5's output after the dropout, so that it is never dropped.
+          branch: of fc6, may be traced.
+          train: drop; asks for the random key "dropout" (`rngs={"dropout": key}`).
+        """
+        chex.assert_rank(features, 2)
+        x = features
+        for name in ("fc4", "fc5"):
+            dense = nn.Dense(self.width, kernel_init=_GAUSSIAN, bias_init=nn.initializers.constant(0.1), name=name)
+            x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(dense(x)))
+        if location is not None:
+            chex.assert_shape(location, (features.shape[0], LOCATION))
+            x = jnp.concatenate([x, location], axis=1)
+        return _Branches(self.branches, name="fc6")(x, branch)
+
+
+class _Branches(nn.Module):
+    """One of several linear layers with two outputs."""
+
+    branches: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, branch: int | jax.Array) -> jax.Array:
+        """`[B, D]` to `[B, 2]`."""
+        kernel = self.param("kernel", _GAUSSIAN, (self.branches, x.shape[1], 2))
+        bias = self.param("bias", nn.initializers.zeros, (self.branches, 2))
+        kernel, bias = (jax.lax.dynamic_index_in_dim(all_, branch, keepdims=False) for all_ in (kernel, bias))
+        return x @ kernel + bias[None]
+
+
+def with_new_branch(params: Mapping[str, Any], key: jax.Array, *, location: bool) -> dict[str, Any]:
+    """A head's parameters with a single, new branch of fc6, as a tracker starts with; the trained ones are discarded.
+
+    Args:
+      params: of a `MDNetHead`, `{"fc4", "fc5", ...}`; imported weights have no fc6.
+      key: random key of the branch's weights, normal with standard deviation 0.01; its bias is 0.
+      location: whether the branch reads a location feature.
+    """
+    width = params["fc5"]["bias"].shape[0] + (LOCATION if location else 0)
+    fc6 = {"kernel": _GAUSSIAN(key, (1, width, 2), jnp.float32), "bias": jnp.zeros((1, 2), jnp.float32)}
+    return {"fc4": params["fc4"], "fc5": params["fc5"], "fc6": fc6}

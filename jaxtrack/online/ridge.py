@@ -1,0 +1,103 @@
+"""Box regression by ridge regression, learnt once from the first frame (MDNet, after R-CNN).
+
+A box p and its target g, with centres (x, y), give the offsets ((gx - px) / pw, (gy - py) / ph, ln(gw / pw),
+ln(gh / ph)); four linear functions of the box's features are to say them. There are fewer samples (1000) than features
+(4608), so the equations are solved in the samples: weights = X' (X X' + penalty I)^-1 Y.
+"""
+
+from typing import Literal, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxtrack import boxes as boxes_lib
+
+Constant = Literal["free", "penalised"]
+
+
+class Regressor(NamedTuple):
+    """A linear function of features: `weights float32 [D, 4]`, `bias float32 [4]`."""
+
+    weights: jax.Array
+    bias: jax.Array
+
+
+def encode(boxes: jax.Array, target: jax.Array) -> jax.Array:
+    """Offsets that lead from boxes `[N, 4]` of positive size to the target `[4]`; `[N, 4]`."""
+    p, g = boxes_lib.cxcywh_from_box(boxes), boxes_lib.cxcywh_from_box(target)[None]
+    return jnp.concatenate([(g[:, :2] - p[:, :2]) / p[:, 2:], jnp.log(g[:, 2:] / p[:, 2:])], axis=-1)
+
+
+def decode(boxes: jax.Array, offsets: jax.Array) -> jax.Array:
+    """The boxes to which offsets lead; `[N, 4]`, `[N, 4]` to `[N, 4]`."""
+    p = boxes_lib.cxcywh_from_box(boxes)
+    moved = [p[:, :2] + offsets[:, :2] * p[:, 2:], p[:, 2:] * jnp.exp(offsets[:, 2:])]
+    return boxes_lib.box_from_cxcywh(jnp.concatenate(moved, axis=-1))
+
+
+def fit(
+    features: jax.Array,
+    boxes: jax.Array,
+    target: jax.Array,
+    valid: jax.Array,
+    *,
+    penalty: float = 1000.0,
+    constant: Constant = "free",
+) -> Regressor:
+    """Learns the offsets from samples.
+
+    "free": the constant of the linear function is not penalised, as in scikit-learn (py-MDNet). "penalised": it is the
+    weight of a feature that is always 1, and offsets are taken from their mean (R-CNN, MDNet's Matlab code). That code
+    also whitens the offsets and colours what it predicts; as the penalty is the same for all four, this cancels out.
+
+    Args:
+      features: `[N, D]`, of each sample's box.
+      boxes: `float32 [N, 4]`, the samples' boxes, of positive size.
+      target: `float32 [4]`, the target's box in the same frame.
+      valid: `bool [N]`, which samples count. Without any the regressor changes nothing.
+      penalty: factor of the squared weights (lambda).
+      constant: see above.
+    """
+    chex.assert_shape([boxes, target], [(len(features), 4), (4,)])
+    counts = valid[:, None]
+    number = jnp.maximum(jnp.sum(valid.astype(jnp.float32)), 1.0)
+
+    def mean(values: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.where(counts, values, 0.0), axis=0, keepdims=True) / number  # [1, K]
+
+    x, y = features.astype(jnp.float32), encode(boxes, target)
+    y_mean = mean(y)
+    x_mean = mean(x) if constant == "free" else jnp.zeros_like(x[:1])
+    x, y = (jnp.where(counts, values - middle, 0.0) for values, middle in ((x, x_mean), (y, y_mean)))
+    # Where the machine would round factors of a product to fewer bits, the system would no longer be definite.
+    kernel = jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)
+    if constant == "penalised":
+        kernel = kernel + (counts & valid[None]).astype(jnp.float32)
+    factor = jax.scipy.linalg.cho_factor(kernel + penalty * jnp.eye(len(x), dtype=jnp.float32))
+    dual = jax.scipy.linalg.cho_solve(factor, y)  # [N, 4]; rows that do not count are 0
+    weights = jnp.matmul(x.T, dual, precision=jax.lax.Precision.HIGHEST)
+    if constant == "penalised":
+        return Regressor(weights, (y_mean + jnp.sum(dual, axis=0, keepdims=True))[0])
+    return Regressor(weights, (y_mean - jnp.matmul(x_mean, weights, precision=jax.lax.Precision.HIGHEST))[0])
+
+
+def predict(regressor: Regressor, features: jax.Array, boxes: jax.Array, size: jax.Array | None = None) -> jax.Array:
+    """Boxes corrected by a regressor.
+
+    Args:
+      regressor: what `fit` has learnt.
+      features: `[K, D]`, of each box.
+      boxes: `float32 [K, 4]`.
+      size: `[2]`, (height, width) of the image in pixels, to clip as py-MDNet does: x and y are at least 0, width and
+        height at most what is left of the image from the corner of the box that was given. None clips nothing (Matlab).
+
+    Returns:
+      `float32 [K, 4]`.
+    """
+    offsets = jnp.matmul(features.astype(jnp.float32), regressor.weights, precision=jax.lax.Precision.HIGHEST)
+    found = decode(boxes, offsets + regressor.bias[None])
+    if size is None:
+        return found
+    left = size.astype(jnp.float32)[::-1][None] - boxes[:, :2]
+    return jnp.concatenate([jnp.maximum(found[:, :2], 0.0), jnp.minimum(found[:, 2:], left)], axis=-1)

@@ -1,0 +1,158 @@
+"""Published weights of the networks of trackers that learn online, as variables of our modules.
+
+| architecture | module | files |
+|---|---|---|
+| `vgg_m` | `VGGM`, conv1 to conv3 | MatConvNet's imagenet-vgg-m |
+| `py_mdnet` | the same with another normalisation; fc4 and fc5 of `MDNetHead` | MDNet's in PyTorch |
+| `zf_rpn` | `ZF`; `ProposalHead` | Faster R-CNN's with ZF, Caffe |
+| `vgg16`, `vgg19` | `VGG`, all convolutions | MatConvNet's imagenet-vgg-verydeep, VGG_ILSVRC in Caffe |
+
+Caffe's networks read BGR; the first kernel's channels change places here, so that all of these read RGB. What the files
+hold beyond that (classifiers, detection heads) is left out.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrack.errors import UserError
+from jaxtrack.models.rpn import ProposalHead
+from jaxtrack.models.vgg import VGG
+from jaxtrack.models.vgg_m import FEATURE_CELLS, VGGM, MDNetHead
+from jaxtrack.models.zf import TEACHER_PX, ZF
+from jaxtrack.weights import caffe, matconvnet
+
+_Convolutions = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+BACKBONES: dict[str, nn.Module] = {
+    "vgg_m": VGGM(),
+    "py_mdnet": VGGM(normalisation="py_mdnet"),
+    "zf_rpn": ZF(),
+    "vgg16": VGG(("conv5_3",), 16),
+    "vgg19": VGG(("conv5_4",), 19),
+}
+"""The backbone of every architecture, which is its name in records of weights."""
+
+PY_MDNET_NAMES = ("conv3.0.weight", "fc5.1.weight")  # By which a PyTorch file of MDNet is told.
+
+_VGG_M_LRN = (5.0, 2.0, 1e-4, 0.75)
+# py-faster-rcnn's names of the head's layers; the first one differs between its two ways of training.
+_RPN_NAMES = {"conv": ("rpn_conv/3x3", "rpn_conv1"), "scores": ("rpn_cls_score",), "deltas": ("rpn_bbox_pred",)}
+
+
+@functools.cache
+def shapes(architecture: str) -> dict[str, Any]:
+    """The shapes of an architecture's variables, `{"params": {"backbone", …}}`; nothing is computed."""
+    key = jax.random.key(0)
+
+    def params(module: nn.Module, *shape: int) -> Any:
+        return jax.eval_shape(module.init, key, jax.ShapeDtypeStruct(shape, jnp.float32))["params"]
+
+    parts = {"backbone": params(BACKBONES[architecture], 1, TEACHER_PX, TEACHER_PX, 3)}
+    if architecture == "zf_rpn":
+        parts["head"] = params(ProposalHead(), 1, 14, 14, 256)
+    if architecture == "py_mdnet":
+        parts["head"] = dict(params(MDNetHead(), 1, 512 * FEATURE_CELLS**2))
+        del parts["head"]["fc6"]  # Every video has its own.
+    return {"params": parts}
+
+
+def read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The architecture of a MatConvNet (.mat) or Caffe (.caffemodel) file, and its variables.
+
+    Raises:
+      UserError: the file is of another kind, damaged, or its network is none of the table's.
+    """
+    path = Path(path)
+    if path.suffix not in (".mat", ".caffemodel"):
+        raise UserError(f"{path} is no file of MatConvNet (.mat) or Caffe (.caffemodel)")
+    content = matconvnet.read(path) if path.suffix == ".mat" else caffe.read(path)
+    try:
+        if isinstance(content, dict):
+            return _from_caffe(caffe.convolutions(content))
+        return _from_matconvnet(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def py_mdnet(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The variables of `py_mdnet` from the PyTorch file's tensors.
+
+    Args:
+      state: by the file's own names; `shared_layers` of the published file.
+
+    Raises:
+      UserError: a tensor is missing, of another shape or not finite.
+    """
+    expected = shapes("py_mdnet")["params"]
+    found = {name: np.asarray(array) for name, array in state.items()}
+    tensors = {f"conv{i}": f"conv{i}.0" for i in (1, 2, 3)} | {"fc4": "fc4.0", "fc5": "fc5.1"}
+    missing = [f"{t}.{part}" for t in tensors.values() for part in ("weight", "bias") if f"{t}.{part}" not in found]
+    if missing:
+        raise UserError(f"these are no weights of MDNet in PyTorch: {', '.join(missing)} are missing")
+
+    def layer(name: str) -> tuple[np.ndarray, np.ndarray]:
+        weight, bias = (found[f"{tensors[name]}.{part}"] for part in ("weight", "bias"))
+        if name == "fc4" and weight.shape == (512, 512 * FEATURE_CELLS**2):
+            # Its inputs are the map's numbers in the order of channel, row, column; ours row, column, channel.
+            weight = weight.reshape(512, 512, FEATURE_CELLS, FEATURE_CELLS).transpose(2, 3, 1, 0).reshape(-1, 512)
+            return weight, bias
+        return weight.transpose((2, 3, 1, 0) if weight.ndim == 4 else None), bias
+
+    parts = {part: {name: layer(name) for name in layers} for part, layers in expected.items()}
+    return _checked("py_mdnet", parts)
+
+
+def _from_matconvnet(layers: Sequence[matconvnet.Layer]) -> tuple[str, dict[str, Any]]:
+    found = matconvnet.convolutions(layers)
+    architecture = _vgg(found) or "vgg_m"
+    constants = [layer.lrn for layer in layers if layer.kind == "lrn"] if architecture == "vgg_m" else []
+    for lrn in constants:
+        if len(lrn) != 4 or not np.allclose(lrn, _VGG_M_LRN, rtol=1e-3):
+            raise UserError(f"its normalisation has the constants {list(lrn)}, VGG-M's are {list(_VGG_M_LRN)}")
+    return architecture, _checked(architecture, {"backbone": found})
+
+
+def _from_caffe(found: _Convolutions) -> tuple[str, dict[str, Any]]:
+    architecture = _vgg(found) or "zf_rpn"
+    first = "conv1" if architecture == "zf_rpn" else "conv1_1"
+    if first in found:
+        kernel, bias = found[first]
+        found = {**found, first: (kernel[:, :, ::-1], bias)}
+    parts = {"backbone": found}
+    if architecture == "zf_rpn":
+        present = {ours: [name for name in theirs if name in found] for ours, theirs in _RPN_NAMES.items()}
+        parts["head"] = {ours: found[names[0]] for ours, names in present.items() if names}
+    return architecture, _checked(architecture, parts)
+
+
+def _vgg(found: _Convolutions) -> str | None:
+    """Which of the two deep networks the names of convolutions belong to, if either."""
+    if "conv1_1" not in found:
+        return None
+    return "vgg19" if "conv5_4" in found else "vgg16"
+
+
+def _checked(architecture: str, parts: Mapping[str, _Convolutions]) -> dict[str, Any]:
+    """The variables from kernels and biases by part and layer; `UserError` with the first thing that is wrong."""
+    variables: dict[str, Any] = {}
+    for part, layers in shapes(architecture)["params"].items():
+        variables[part] = {}
+        for name, leaves in layers.items():
+            if name not in parts[part]:
+                raise UserError(f"this is no {architecture}: it has no layer {name} of the {part}")
+            arrays = dict(zip(("kernel", "bias"), parts[part][name], strict=True))
+            for leaf, array in arrays.items():
+                if array.shape != leaves[leaf].shape:
+                    shape, expected = list(array.shape), list(leaves[leaf].shape)
+                    raise UserError(f"this is no {architecture}: the {leaf} of {name} is {shape}, expected {expected}")
+                if not np.isfinite(array).all():
+                    raise UserError(f"the {leaf} of {name} has numbers that are not finite")
+            variables[part][name] = {leaf: np.array(array, np.float32, order="C") for leaf, array in arrays.items()}
+    return {"params": variables}

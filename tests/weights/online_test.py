@@ -1,0 +1,273 @@
+"""Files of random numbers in the published shapes, written by SciPy, PyTorch and, by hand, in Caffe's wire format."""
+
+import collections
+
+import jax
+import numpy as np
+import pytest
+import scipy.io
+
+from jaxtrack.errors import UserError
+from jaxtrack.models.rpn import ProposalHead
+from jaxtrack.models.vgg_m import VGGM, MDNetHead, with_new_branch
+from jaxtrack.models.zf import ZF
+from jaxtrack.weights import caffe, matconvnet, online, pytorch
+
+RANDOM = np.random.default_rng(0)
+
+# weight_formats_and_rpn.md, A1 to A3: kernel, channels in and out.
+VGG_M = {"conv1": (7, 3, 96), "conv2": (5, 96, 256), "conv3": (3, 256, 512)}
+ZF_LAYERS = {"conv1": (7, 3, 96), "conv2": (5, 96, 256), "conv3": (3, 256, 384), "conv4": (3, 384, 384)}
+ZF_LAYERS |= {"conv5": (3, 384, 256)}
+RPN_LAYERS = {"rpn_conv/3x3": (3, 256, 256), "rpn_cls_score": (1, 256, 18), "rpn_bbox_pred": (1, 256, 36)}
+
+
+def hwio(layers):
+    """Kernels that keep the size of what passes through them, and biases."""
+    out = {}
+    for name, (side, inputs, outputs) in layers.items():
+        kernel = RANDOM.normal(size=(side, side, inputs, outputs)) * (2 / (side * side * inputs)) ** 0.5
+        out[name] = (kernel.astype(np.float32), RANDOM.normal(size=outputs).astype(np.float32))
+    return out
+
+
+def check(params, expected):
+    """All layers of a part are there, with these arrays."""
+    assert params.keys() == expected.keys()
+    for name, (kernel, bias) in expected.items():
+        np.testing.assert_array_equal(params[name]["kernel"], kernel, strict=True)
+        np.testing.assert_array_equal(params[name]["bias"], bias, strict=True)
+
+
+def image(seed=1, side=107):
+    return (60 * np.random.default_rng(seed).normal(size=(2, side, side, 3))).astype(np.float32)
+
+
+# --- VGG-M ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def vgg_m():
+    return hwio(VGG_M)
+
+
+def save_mat(path, arrays, param=(5.0, 2.0, 1e-4, 0.75)):
+    layers = []
+    for name, (kernel, bias) in arrays.items():
+        weights = np.empty((1, 2), object)
+        weights[0] = kernel, bias[None]
+        layers += [{"type": "conv", "name": name, "weights": weights}, {"type": "relu", "name": f"relu_{name}"}]
+        layers += [{"type": "lrn", "name": f"norm_{name}", "param": [list(param)]}]
+    cell = np.empty((1, len(layers)), object)
+    cell[0] = layers
+    scipy.io.savemat(path, {"layers": cell})
+    return path
+
+
+def test_vgg_m_has_the_files_arrays(tmp_path, vgg_m):
+    more = hwio({"conv4": (3, 4, 4), "fc6": (6, 4, 8)})
+    architecture, variables = online.read(save_mat(tmp_path / "x.mat", vgg_m | more))
+    assert architecture == "vgg_m"
+    check(variables["params"].pop("backbone"), vgg_m)
+    assert variables == {"params": {}}
+
+
+def test_a_network_with_another_normalisation_is_refused(tmp_path, vgg_m):
+    path = save_mat(tmp_path / "x.mat", vgg_m, (5.0, 1.0, 2e-5, 0.75))
+    with pytest.raises(UserError, match=r"x\.mat: its normalisation has the constants \[5\.0, 1\.0, 2e-05, 0\.75\]"):
+        online.read(path)
+
+
+def test_a_network_that_lacks_a_layer_or_has_another_shape_is_refused(tmp_path, vgg_m):
+    lacking = {name: arrays for name, arrays in vgg_m.items() if name != "conv2"}
+    with pytest.raises(UserError, match=r"x\.mat: this is no vgg_m: it has no layer conv2 of the backbone"):
+        online.read(save_mat(tmp_path / "x.mat", lacking))
+    narrow = vgg_m | hwio({"conv3": (3, 256, 500)})
+    message = r"the kernel of conv3 is \[3, 3, 256, 500\], expected \[3, 3, 256, 512\]"
+    with pytest.raises(UserError, match=message):
+        online.read(save_mat(tmp_path / "x.mat", narrow))
+    kernel, bias = vgg_m["conv1"]
+    with pytest.raises(UserError, match="the bias of conv1 has numbers that are not finite"):
+        online.read(save_mat(tmp_path / "x.mat", vgg_m | {"conv1": (kernel, bias * np.inf)}))
+
+
+def test_files_of_other_kinds_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"x\.pth is no file of MatConvNet \(\.mat\) or Caffe \(\.caffemodel\)"):
+        online.read(tmp_path / "x.pth")
+
+
+# --- MDNet in PyTorch -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch writes the files of this test")
+
+
+@pytest.fixture(scope="module")
+def mdnet(torch):
+    """The network of the published file, in PyTorch's layers."""
+    nn = torch.nn
+    torch.manual_seed(0)
+
+    def conv(*shape):
+        return [nn.Conv2d(*shape), nn.ReLU()]
+
+    pool = [nn.LocalResponseNorm(2), nn.MaxPool2d(3, 2)]
+    parts = {
+        "conv1": nn.Sequential(*conv(3, 96, 7, 2), *pool),
+        "conv2": nn.Sequential(*conv(96, 256, 5, 2), *pool),
+        "conv3": nn.Sequential(*conv(256, 512, 3, 1)),
+        "fc4": nn.Sequential(nn.Linear(512 * 3 * 3, 512), nn.ReLU()),
+        "fc5": nn.Sequential(nn.Dropout(0.5), nn.Linear(512, 512), nn.ReLU()),
+    }
+    return nn.Sequential(collections.OrderedDict(parts)).eval()
+
+
+def saved(torch, path, mdnet, **options):
+    """Tensors that are views of others among them: one transposed, one that begins within its memory."""
+    state = mdnet.state_dict()
+    state["fc5.1.weight"] = state["fc5.1.weight"].T.contiguous().T
+    state["fc4.0.bias"] = torch.cat([torch.zeros(7), state["fc4.0.bias"]])[7:]
+    torch.save(state, path, **options)
+    return path
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_mdnet_computes_what_pytorch_does(torch, mdnet, tmp_path, zipped):
+    path = saved(torch, tmp_path / "x.pth", mdnet, _use_new_zipfile_serialization=zipped)
+    params = online.py_mdnet(pytorch.read(path))["params"]
+    pixels = image()
+    with torch.no_grad():
+        x = torch.tensor(pixels.transpose(0, 3, 1, 2))
+        maps = mdnet.conv3(mdnet.conv2(mdnet.conv1(x)))
+        hidden = mdnet.fc5(mdnet.fc4(maps.reshape(2, -1))).numpy()
+    maps = maps.numpy().transpose(0, 2, 3, 1)
+    network = online.BACKBONES["py_mdnet"]
+    assert isinstance(network, VGGM)
+    assert network.normalisation == "py_mdnet"
+    ours = jax.jit(network.apply)({"params": params["backbone"]}, pixels)
+    np.testing.assert_allclose(ours, maps, rtol=1e-4, atol=1e-4 * np.abs(maps).max())
+    # A branch that shows fc5's first two outputs.
+    head = with_new_branch(params["head"], jax.random.key(0), location=False)
+    head["fc6"]["kernel"] = np.eye(512, 2, dtype=np.float32)[None]
+    scores = jax.jit(MDNetHead().apply)({"params": head}, maps.reshape(2, -1))
+    np.testing.assert_allclose(scores, hidden[:, :2], rtol=1e-4, atol=1e-5)
+
+
+def test_the_published_files_wrapping_is_known(torch, tmp_path):
+    torch.save({"shared_layers": collections.OrderedDict({"conv1.0.weight": torch.ones(2)})}, tmp_path / "x.pth")
+    assert list(pytorch.read(tmp_path / "x.pth")) == ["conv1.0.weight"]
+
+
+def test_the_published_file_is_told_by_its_names(mdnet):
+    assert set(online.PY_MDNET_NAMES) <= mdnet.state_dict().keys()
+
+
+def test_other_tensors_are_refused(mdnet):
+    state = {name: tensor.numpy() for name, tensor in mdnet.state_dict().items()}
+    lacking = {name: array for name, array in state.items() if name != "fc4.0.bias"}
+    with pytest.raises(UserError, match=r"no weights of MDNet in PyTorch: fc4\.0\.bias are missing$"):
+        online.py_mdnet(lacking)
+    narrow = state | {"fc4.0.weight": state["fc4.0.weight"][:, 9:]}
+    with pytest.raises(UserError, match=r"the kernel of fc4 is \[4599, 512\], expected \[4608, 512\]"):
+        online.py_mdnet(narrow)
+
+
+# --- ZF and its region proposal network -------------------------------------------------------------------------
+
+
+def save_caffemodel(path, arrays):
+    """The wire format by hand: each layer (100) has a name (1), a type (2) and two blobs (7) of data (5), shape (7)."""
+
+    def field(number, content):
+        return varint(number << 3 | 2) + varint(len(content)) + content
+
+    def blob(array):
+        shape = b"".join(varint(side) for side in array.shape)
+        return field(5, array.astype("<f4").tobytes()) + field(7, field(1, shape))
+
+    content = field(1, b"ZF")
+    for name, (kernel, bias) in arrays.items():
+        blobs = field(7, blob(kernel.transpose(3, 2, 0, 1))) + field(7, blob(bias))
+        content += field(100, field(1, name.encode()) + field(2, b"Convolution") + blobs)
+    path.write_bytes(content)
+    return path
+
+
+def varint(number):
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+@pytest.fixture(scope="module")
+def zf():
+    return hwio(ZF_LAYERS), hwio(RPN_LAYERS)
+
+
+@pytest.mark.parametrize("first", ["rpn_conv/3x3", "rpn_conv1"])
+def test_zf_has_the_files_arrays_and_reads_rgb(tmp_path, zf, first):
+    backbone, head = zf
+    renamed = {first if name == "rpn_conv/3x3" else name: arrays for name, arrays in head.items()}
+    architecture, variables = online.read(save_caffemodel(tmp_path / "x.caffemodel", backbone | renamed))
+    assert architecture == "zf_rpn"
+    kernel, bias = backbone["conv1"]
+    check(variables["params"]["backbone"], backbone | {"conv1": (kernel[:, :, ::-1].copy(), bias)})
+    conv, scores, deltas = head.values()
+    check(variables["params"]["head"], {"conv": conv, "scores": scores, "deltas": deltas})
+
+
+def test_the_imported_network_sees_what_caffes_saw_in_bgr(tmp_path, zf):
+    torch = pytest.importorskip("torch")
+    backbone, head = zf
+    _, variables = online.read(save_caffemodel(tmp_path / "x.caffemodel", backbone | head))
+    pixels = image(side=43)
+    x = torch.tensor(pixels[..., ::-1].transpose(0, 3, 1, 2).copy())
+    for i, (stride, padding) in enumerate(((2, 3), (4, 2), (1, 1), (1, 1), (1, 1)), 1):
+        kernel, bias = (torch.tensor(array) for array in backbone[f"conv{i}"])
+        x = torch.relu(torch.nn.functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, stride, padding))
+        if i < 3:
+            x = x * (1 + 5e-5 * torch.nn.functional.avg_pool2d(x**2, 3, 1, 1)) ** -0.75
+    expected = x.numpy().transpose(0, 2, 3, 1)
+    params = variables["params"]
+    ours = jax.jit(ZF(version="student_a").apply)({"params": params["backbone"]}, pixels)
+    np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
+    scores, deltas = ProposalHead().apply({"params": params["head"]}, ours)
+    assert scores.shape[3:] == (2, 9)
+    assert deltas.shape[3:] == (9, 4)
+
+
+def test_an_imagenet_network_without_proposals_is_refused(tmp_path, zf):
+    path = save_caffemodel(tmp_path / "x.caffemodel", zf[0])
+    with pytest.raises(UserError, match=r"this is no zf_rpn: it has no layer conv of the head"):
+        online.read(path)
+
+
+# --- VGG-16 and VGG-19 ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("architecture", "last"), [("vgg16", "conv5_3"), ("vgg19", "conv5_4")])
+def test_the_deep_networks_are_told_apart_and_read_rgb(architecture, last):
+    expected = online.shapes(architecture)["params"]["backbone"]
+    found = {name: (np.zeros(layer["kernel"].shape), np.ones(layer["bias"].shape)) for name, layer in expected.items()}
+    assert last in found
+    found["conv1_1"] = (np.broadcast_to(np.arange(3.0)[:, None], (3, 3, 3, 64)), np.ones(64))
+    layers = {name: caffe.Layer("Convolution", (k.transpose(3, 2, 0, 1), b)) for name, (k, b) in found.items()}
+    name, variables = online._from_caffe(caffe.convolutions(layers))
+    assert name == architecture
+    assert variables["params"]["backbone"]["conv1_1"]["kernel"][0, 0, :, 0].tolist() == [2, 1, 0]
+    name, variables = online._from_matconvnet([matconvnet.Layer(n, "conv", arrays) for n, arrays in found.items()])
+    assert name == architecture
+    assert variables["params"]["backbone"]["conv1_1"]["kernel"][0, 0, :, 0].tolist() == [0, 1, 2]
+    assert jax.tree.map(np.shape, variables["params"]["backbone"]) == jax.tree.map(lambda leaf: leaf.shape, expected)
+
+
+def test_every_architecture_has_its_parameters():
+    counts = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(online.shapes(name)["params"])) for name in online.BACKBONES
+    }
+    convolutions = {name: sum(k * k * i * o + o for k, i, o in VGG_M.values()) for name in ("vgg_m", "py_mdnet")}
+    convolutions["py_mdnet"] += 4608 * 512 + 512 + 512 * 512 + 512
+    convolutions["zf_rpn"] = sum(k * k * i * o + o for k, i, o in (ZF_LAYERS | RPN_LAYERS).values())
+    # The published totals of 138,357,544 and 143,667,240 without the three fully connected layers' 123,642,856.
+    convolutions |= {"vgg16": 138_357_544 - 123_642_856, "vgg19": 143_667_240 - 123_642_856}
+    assert counts == convolutions
