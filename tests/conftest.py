@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 
 def pytest_configure(config):
     """Sets up JAX before any test module is imported: devices cannot be added once a backend is up."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells leave it to what they run in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # also for the processes that tests start
     jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
     jax.config.update("jax_num_cpu_devices", 4)

@@ -188,7 +188,7 @@ def test_requests_that_cannot_be_met_are_refused(request_, sentence, tmp_path):
 def test_without_the_extra_onnx_is_refused_by_its_name(package, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_model, "_PACKAGES", (package,))
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"needs the package {package}, .*: pip install 'jaxtrack\[onnx\]'"):
+    with pytest.raises(UserError, match=rf"needs the package {package}, .*, pip install -e '.\[onnx\]'"):
         folder.check(tmp_path / "out", Request(("onnx",)))
 
 
