@@ -22,8 +22,8 @@ import tyro
 from rbo_ablation import ARMS, From, Options, Study, arm_config
 
 from jaxtrack.models import siamese
-from jaxtrack.training import loop, objective, validation
-from jaxtrack.training.step import Recipe
+from jaxtrack.training import objective, validation
+from jaxtrack.training.siamese import Recipe, make_recipe
 from jaxtrack.weights import store
 
 TITLES = {
@@ -114,7 +114,7 @@ def network(options: Tables, arm: str) -> tuple[Recipe, Any]:
     """What an arm of seed 0 was trained with, and its variables."""
     config = arm_config(Options(study=options.study, out=options.out), arm, 0, "")
     loaded, _ = store.load(options.out / options.study / config.name / f"{config.name}.safetensors")
-    return loop.make_recipe(config), loaded
+    return make_recipe(config), loaded
 
 
 def hard_pairs(options: Tables, count: int, among: int = 256) -> Any:

@@ -22,6 +22,7 @@ from jaxtrack.compilation import Program
 from jaxtrack.training import loop, presets
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.optimiser import Optimiser
+from jaxtrack.training.siamese import make_recipe
 from jaxtrack.training.sources import sample_numbers
 from jaxtrack.training.step import make_step
 
@@ -49,7 +50,7 @@ def configuration(architecture: str, batch: int) -> TrainConfig:
 def measure(architecture: str, batch: int, rounds: int) -> tuple[float, float, float]:
     """Seconds of rendering, seconds of a step, GFLOP of a step."""
     config = configuration(architecture, batch)
-    recipe, devices = loop.make_recipe(config), jax.devices()
+    recipe, devices = make_recipe(config), jax.devices()
     state, stage = loop.first_state(config, recipe)
     program = make_step(recipe, stage, loop.updates_of(config, stage), devices)
     render = Program(recipe.pairs)

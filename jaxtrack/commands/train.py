@@ -1,4 +1,4 @@
-"""Trains a Siamese tracker's network by a config file; resumes where an earlier run of it ended."""
+"""Trains a tracker's network by a config file; resumes where an earlier run of it ended."""
 
 import argparse
 import dataclasses
@@ -20,15 +20,15 @@ from jaxtrack.commands._tracker_choice import load_config, option_names, refuse
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance
 from jaxtrack.evaluation.runner import Entry
-from jaxtrack.training import loop, stopping
-from jaxtrack.training.config import TrainConfig
-from jaxtrack.training.step import TrainState
+from jaxtrack.training import kinds, loop, stopping
+from jaxtrack.training.config import Training
+from jaxtrack.training.task import TrainState
 from jaxtrack.weights import store
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Trains a Siamese tracker's network on all devices there are.
+    """Trains a tracker's network on all devices there are.
 
     Everything about a training is in its config file; options that begin with `--set.` change single values. Killed
     and started again with the same folder, it goes on from the last checkpoint and ends with the same parameters, bit
@@ -36,7 +36,7 @@ class Options:
     """
 
     config: Annotated[str, tyro.conf.arg(metavar="FILE")] = "configs/smoke.py"
-    """A Python file with a function config() that returns a TrainConfig."""
+    """A Python file with a function config() that returns a TrainConfig, or a DomainConfig for MDNet and RankLoc."""
     out: Path = Path("runs")
     """Where trainings lie; this one in a folder of its name."""
     export: str = ""
@@ -93,7 +93,7 @@ def _make_cpu_devices(wanted: int, batch: int) -> None:
             raise UserError("--cpu-devices comes too late: JAX is in use already in this process") from None
 
 
-def write_weights(config: TrainConfig, folder: Path, state: TrainState, name: str) -> Path:
+def write_weights(config: Training, folder: Path, state: TrainState, name: str) -> Path:
     """`<name>.safetensors` and its record in the folder of the training."""
     identity = provenance.canonical(provenance.to_json(config))
     meta = store.Meta(
@@ -102,7 +102,8 @@ def write_weights(config: TrainConfig, folder: Path, state: TrainState, name: st
         source_sha256=hashlib.sha256(identity.encode()).hexdigest(),
         note=f"trained by jaxtrack: {config.name}, {int(state.step)} steps",
     )
-    return store.save(folder, name, {"params": state.params, "batch_stats": state.batch_stats}, meta)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return store.save(folder, name, loop.make_recipe(config).stored(variables), meta)
 
 
 def _join(options: Options) -> None:
@@ -118,21 +119,22 @@ def _join(options: Options) -> None:
         jax.distributed.initialize(options.coordinator, options.processes, options.process)
 
 
-def _parse(argv: Sequence[str], prog: str) -> tuple[Options, TrainConfig]:
+def _parse(argv: Sequence[str], prog: str) -> tuple[Options, Training]:
     """The options, and the configuration of the file that they name with the values that they change."""
     parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default=Options.config)
     path = parser.parse_known_args(argv)[0].config
     config = load_config(Path(path))
-    if not isinstance(config, TrainConfig):
-        raise UserError(f"{path}: config() must return a TrainConfig, not a {type(config).__name__}")
+    if not isinstance(config, tuple(kinds.KINDS)):
+        known = " or a ".join(kind.__name__ for kind in kinds.KINDS)
+        raise UserError(f"{path}: config() must return a {known}, not a {type(config).__name__}")
     # The config file chooses of what kind source and labels are; options change what that kind has.
-    kind = Annotated[TrainConfig, tyro.conf.arg(name="set"), tyro.conf.AvoidSubcommands]
+    kind = Annotated[type(config), tyro.conf.arg(name="set"), tyro.conf.AvoidSubcommands]
     extended = dataclasses.make_dataclass(
         "Options", [("set_", kind, dataclasses.field(default=config))], bases=(Options,), frozen=True
     )
     with warnings.catch_warnings():
-        # A source of somebody's own is not among those that TrainConfig names.
+        # A source of somebody's own is not among those that the configuration names.
         warnings.filterwarnings("ignore", ".*does not match any type in Union", UserWarning)
         parsed, unknown = tyro.cli(
             extended, args=list(argv), prog=prog, description=inspect.getdoc(Options), return_unknown_args=True
@@ -142,10 +144,13 @@ def _parse(argv: Sequence[str], prog: str) -> tuple[Options, TrainConfig]:
     return parsed, parsed.set_
 
 
+_TITLES = {"iou": "IoU", "auc": "AUC"}
+
+
 class _Progress:
     """Prints a line for each record, and what is left."""
 
-    def __init__(self, console: Console, config: TrainConfig):
+    def __init__(self, console: Console, config: Training):
         self._console, self._config = console, config
         self._first: tuple[float, int] | None = None
 
@@ -156,10 +161,13 @@ class _Progress:
         left = (self._config.steps - now[1]) * (now[0] - self._first[0]) / done if done else None
         eta = "-" if left is None else f"{left / 60:.1f} min"
         # What is not finite stands as text in a record.
-        iou = f"  IoU {float(record['validation_iou']):.3f}" if "validation_iou" in record else ""
+        counted, measure = self._config.counted, self._config.measure
+        measured = record.get(f"validation_{measure}")
+        validation = "" if measured is None else f"  {_TITLES[measure]} {float(measured):.3f}"
         self._console.print(
             f"{now[1]}/{self._config.steps}  loss {record['loss']:.4f}  rate {record['rate']:.2e}  "
-            f"{record['pairs_per_second']:.1f} pairs/s, {record['data_wait']:.0%} waiting for data  ETA {eta}{iou}",
+            f"{record[f'{counted}_per_second']:.1f} {counted}/s, {record['data_wait']:.0%} waiting for data  "
+            f"ETA {eta}{validation}",
             highlight=False,
             soft_wrap=True,
         )

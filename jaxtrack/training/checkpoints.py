@@ -18,8 +18,8 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from jaxtrack.errors import UserError
-from jaxtrack.training.step import TrainState
 from jaxtrack.training.stopping import uninterrupted
+from jaxtrack.training.task import TrainState
 
 
 class Checkpoints:
@@ -44,7 +44,7 @@ class Checkpoints:
             preservation_policy=_policy(keep, best, always),
             cleanup_tmp_directories=True,
         )
-        self.folder = folder
+        self.folder, self._best = folder, best
 
     @property
     def steps(self) -> list[int]:
@@ -71,8 +71,8 @@ class Checkpoints:
 
     def find(self, which: str) -> int:
         """The step of a checkpoint: `best`, the one with the best validation, or a step written out."""
-        if which == "best":
-            known: Any = [(_value("iou", c.metrics), c.step) for c in self._orbax.checkpoints if c.metrics]
+        if which == "best" and self._best is not None:
+            known: Any = [(_value(self._best, c.metrics), c.step) for c in self._orbax.checkpoints if c.metrics]
             if known:
                 return max(known)[1]
         elif which.isdecimal() and int(which) in self.steps:

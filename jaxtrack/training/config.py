@@ -1,7 +1,8 @@
 """The configuration of a training: what `configs/*.py` return for `python train.py`."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.training.labels import AnchorLabels, EllipseLabels
@@ -11,8 +12,88 @@ from jaxtrack.training.sources import Disk, Procedural
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class Training:
+    """What every training has; the loop knows no more of it than this (see `jaxtrack.training.kinds`)."""
+
+    counted: ClassVar[str] = "samples"
+    """What a batch is counted in."""
+    measure: ClassVar[str] = ""
+    """The measure of a validation by which a checkpoint is the best."""
+
+    name: str = "training"
+    """What results and weights are called."""
+    architecture: str = ""
+    """The network."""
+    source: Any = None
+    """Where batches come from."""
+    optimiser: Optimiser = FROM_NOTHING
+    """How parameters follow gradients."""
+    batch: int = 32
+    """Samples in a step, over all devices and processes."""
+    epochs: int = 20
+    """Epochs; the rate may change from one to the next."""
+    steps_per_epoch: int = 500
+    """Steps in an epoch."""
+    seed: int = 0
+    """Of initial parameters and of what a step draws."""
+    checkpoint_steps: int = 500
+    """Steps between checkpoints."""
+    keep: int = dataclasses.field(default=2, metadata={"compared": False})
+    """Newest checkpoints that are kept, besides the one with the best validation."""
+    keep_from_epoch: int = dataclasses.field(default=0, metadata={"compared": False})
+    """The checkpoints after so many epochs and after each further one are made and never deleted; 0 for none."""
+    start: str = dataclasses.field(default="", metadata={"compared": False})
+    """Weights to start from: a safetensors file of the same architecture, or of its backbone alone; empty for random
+    ones."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot be."""
+        positive = ("batch", "epochs", "steps_per_epoch", "checkpoint_steps", "keep")
+        check_numbers(self, positive=positive, not_negative=("keep_from_epoch",))
+        if not self.name.isidentifier():
+            raise UserError(f"name of {type(self).__name__} must be letters, digits and underscores, not {self.name!r}")
+
+    def check_devices(self, count: int) -> None:
+        """`UserError` where the training cannot run on so many devices."""
+        if self.batch % count:
+            sizes = sorted({max(self.batch // count, 1) * count, (self.batch // count + 1) * count})
+            near = " or ".join(map(str, sizes))
+            raise UserError(f"a batch of {self.batch} does not divide over {count} devices: take {near}")
+
+    @property
+    def held_out(self) -> Any:
+        """The source of the validation; None for no validation."""
+        return None
+
+    @property
+    def sources(self) -> Mapping[str, Any]:
+        """The sources by their use, `train` and, if there is one, `validation`."""
+        uses = {"train": self.source, "validation": self.held_out}
+        return {use: source for use, source in uses.items() if source is not None}
+
+    @property
+    def best(self) -> str | None:
+        """The measure that the best checkpoint is found by; None without validation."""
+        return None if self.held_out is None else self.measure
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def kept_steps(self) -> frozenset[int]:
+        """Steps whose checkpoints are never deleted (see `keep_from_epoch`)."""
+        epochs = range(self.keep_from_epoch, self.epochs + 1) if self.keep_from_epoch else ()
+        return frozenset(epoch * self.steps_per_epoch for epoch in epochs)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(Training):
     """A training of a Siamese network."""
+
+    counted: ClassVar[str] = "pairs"
+    measure: ClassVar[str] = "iou"
 
     name: str = "siamban_nano"
     """What results and weights are called."""
@@ -24,14 +105,8 @@ class TrainConfig:
     """How candidates are labelled."""
     objective: Objective = dataclasses.field(default_factory=Objective)
     """What is minimised."""
-    optimiser: Optimiser = FROM_NOTHING
-    """How."""
     batch: int = 32
     """Pairs in a step, over all devices and processes."""
-    epochs: int = 20
-    """Epochs; the rate may change from one to the next."""
-    steps_per_epoch: int = 500
-    """Steps in an epoch."""
     seed: int = 0
     """Of initial parameters and labels; pairs have their source's."""
     normalisation: Literal["mean", "per_device"] = "mean"
@@ -45,36 +120,28 @@ class TrainConfig:
     """Whether batch statistics are those of all devices."""
     compute: Literal["float32", "bfloat16"] = "float32"
     """Of convolutions and of the maps between them, forward and backward; all else is float32."""
-    checkpoint_steps: int = 500
-    """Steps between checkpoints."""
-    keep: int = dataclasses.field(default=2, metadata={"compared": False})
-    """Newest checkpoints that are kept, besides the one with the best validation."""
-    keep_from_epoch: int = dataclasses.field(default=0, metadata={"compared": False})
-    """The checkpoints after so many epochs and after each further one are made and never deleted; 0 for none."""
     validation_pairs: int = 256
     """Pairs of the validation split; 0 for no validation."""
-    start: str = dataclasses.field(default="", metadata={"compared": False})
-    """Weights to start from: a safetensors file of the same architecture, or of its backbone alone; empty for random
-    ones."""
 
     def __post_init__(self) -> None:
         """Refuses numbers that cannot be."""
-        positive = ("batch", "epochs", "steps_per_epoch", "checkpoint_steps", "keep")
-        check_numbers(
-            self, positive=positive, not_negative=("validation_pairs", "reference_devices", "keep_from_epoch")
-        )
+        super().__post_init__()
+        check_numbers(self, not_negative=("validation_pairs", "reference_devices"))
         if self.scale_to_reference and not (self.reference_devices and self.normalisation == "per_device"):
             raise UserError('scale_to_reference needs reference_devices and the normalisation "per_device"')
-        if not self.name.isidentifier():
-            raise UserError(f"name of TrainConfig must be letters, digits and underscores, not {self.name!r}")
+
+    def check_devices(self, count: int) -> None:
+        """As for all trainings; sums of gradients are right for one number of devices alone."""
+        super().check_devices(count)
+        wanted = self.reference_devices
+        if self.normalisation == "per_device" and wanted not in (0, count) and not self.scale_to_reference:
+            raise UserError(
+                f"{self.name} sums the gradients of {wanted} devices, as its reference does, and there are {count}: "
+                f"set scale_to_reference to multiply their sum by {wanted}/{count}, for which its rates are right, or "
+                "reference_devices to 0 to sum those that there are, with rates of your own"
+            )
 
     @property
-    def steps(self) -> int:
-        """Steps of the whole training."""
-        return self.epochs * self.steps_per_epoch
-
-    @property
-    def kept_steps(self) -> frozenset[int]:
-        """Steps whose checkpoints are never deleted (see `keep_from_epoch`)."""
-        epochs = range(self.keep_from_epoch, self.epochs + 1) if self.keep_from_epoch else ()
-        return frozenset(epoch * self.steps_per_epoch for epoch in epochs)
+    def held_out(self) -> Any:
+        """The pairs of the validation."""
+        return dataclasses.replace(self.source, split="validation") if self.validation_pairs else None

@@ -8,22 +8,19 @@ from typing import Any
 from jaxtrack import files
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.evaluation import provenance
-from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.config import Training
 from jaxtrack.weights import store
 
 CONFIG, INPUTS = "config.json", "inputs.json"
 
 
-def inputs_of(config: TrainConfig) -> dict[str, Any]:
+def inputs_of(config: Training) -> dict[str, Any]:
     """What tells the data and the starting weights from others, wherever they lie; JSON values.
 
     `start` is None where the weights are not there: a training that goes on does not need them any more.
     """
-    splits = {"train": config.source}
-    if config.validation_pairs:
-        splits["validation"] = dataclasses.replace(config.source, split="validation")
     # A source of somebody's own need not tell.
-    contents = {split: getattr(source, "contents", list)() for split, source in splits.items()}
+    contents = {use: getattr(source, "contents", list)() for use, source in config.sources.items()}
     return {**contents, "start": _start(config.start)}
 
 
@@ -34,7 +31,7 @@ def _start(start: str) -> str | None:
         return None
 
 
-def check(folder: Path, config: TrainConfig, inputs: dict[str, Any]) -> None:
+def check(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
     """Compares with the training whose checkpoints lie in a folder, if there is one.
 
     Raises:
@@ -48,11 +45,11 @@ def check(folder: Path, config: TrainConfig, inputs: dict[str, Any]) -> None:
     if difference:
         raise UserError(f"{folder} holds a training with another configuration ({difference}): choose another folder")
     if (folder / INPUTS).is_file():
-        _check_inputs(folder, json.loads((folder / INPUTS).read_text()), inputs)
+        _check_inputs(folder, config.counted, json.loads((folder / INPUTS).read_text()), inputs)
 
 
-def _check_inputs(folder: Path, stored: dict[str, Any], inputs: dict[str, Any]) -> None:
-    named = {"train": "pairs", "validation": "validation pairs", "start": "starting weights"}
+def _check_inputs(folder: Path, counted: str, stored: dict[str, Any], inputs: dict[str, Any]) -> None:
+    named = {"train": counted, "validation": f"validation {counted}", "start": "starting weights"}
     other = [what for name, what in named.items() if inputs.get(name) is not None and stored.get(name) != inputs[name]]
     if other:
         raise UserError(
@@ -61,7 +58,7 @@ def _check_inputs(folder: Path, stored: dict[str, Any], inputs: dict[str, Any]) 
         )
 
 
-def write(folder: Path, config: TrainConfig, inputs: dict[str, Any]) -> None:
+def write(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
     """Makes a folder that of a training: configuration, what its data hold, and the environment."""
     for name, value in (
         (CONFIG, provenance.to_json(config)),

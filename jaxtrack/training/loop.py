@@ -14,16 +14,15 @@ from jax.experimental import multihost_utils
 
 from jaxtrack.compilation import Program
 from jaxtrack.errors import UserError
-from jaxtrack.models import siamese
 from jaxtrack.training import identity, optimiser, sources
 from jaxtrack.training.checkpoints import Checkpoints
-from jaxtrack.training.config import TrainConfig
-from jaxtrack.training.labels import AnchorLabels, EllipseLabels
+from jaxtrack.training.config import Training
+from jaxtrack.training.kinds import make_recipe, validator
 from jaxtrack.training.logs import Log
 from jaxtrack.training.optimiser import Stage, Updates
-from jaxtrack.training.step import Recipe, TrainState, local, make_step, on_all_hosts, split
+from jaxtrack.training.step import local, make_step, on_all_hosts, split
 from jaxtrack.training.stopping import Stop
-from jaxtrack.training.validation import validator
+from jaxtrack.training.task import Task, TrainState
 from jaxtrack.training.window import Window
 from jaxtrack.weights import store
 
@@ -33,7 +32,7 @@ RECORD_STEPS = 20  # the means of so many steps are a record
 
 
 def train(
-    config: TrainConfig,
+    config: Training,
     folder: Path,
     *,
     devices: Sequence[Any] | None = None,
@@ -57,7 +56,7 @@ def train(
         damaged or cannot be written; a loss or gradient is not finite.
     """
     devices = list(devices or jax.devices())
-    _check_devices(config, len(devices))
+    config.check_devices(len(devices))
     recipe = make_recipe(config)
     begin = _claim(folder, config)
     for warning in getattr(config.source, "warnings", list)():
@@ -74,7 +73,7 @@ def train(
     return state
 
 
-def _claim(folder: Path, config: TrainConfig) -> Callable[[], None]:
+def _claim(folder: Path, config: Training) -> Callable[[], None]:
     """Refuses a folder of another training; what it returns makes the folder this one's."""
     inputs = identity.inputs_of(config)
     identity.check(folder, config, inputs)
@@ -87,11 +86,12 @@ def _claim(folder: Path, config: TrainConfig) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def _opened(config: TrainConfig, folder: Path) -> Iterator[Checkpoints]:
+def _opened(config: Training, folder: Path) -> Iterator[Checkpoints]:
     """The checkpoints of a training; nothing stays behind of one that fails before its first step."""
-    best, place = "iou" if config.validation_pairs else None, folder / "checkpoints"
+    place = folder / "checkpoints"
+    kept: dict[str, Any] = {"keep": config.keep, "best": config.best, "always": config.kept_steps}
     try:
-        with contextlib.closing(Checkpoints(place, keep=config.keep, best=best, always=config.kept_steps)) as found:
+        with contextlib.closing(Checkpoints(place, **kept)) as found:
             yield found
     finally:
         for empty in (place, folder) if jax.process_index() == 0 else ():
@@ -99,84 +99,42 @@ def _opened(config: TrainConfig, folder: Path) -> Iterator[Checkpoints]:
                 empty.rmdir()
 
 
-def make_recipe(config: TrainConfig) -> Recipe:
-    """What the steps of a training are made of; `UserError` where parts of the configuration do not fit."""
-    if config.architecture not in siamese.ARCHITECTURES:
-        known = ", ".join(sorted(siamese.ARCHITECTURES))
-        raise UserError(f"there is no architecture {config.architecture!r}: choose one of {known}")
-    architecture = siamese.ARCHITECTURES[config.architecture]
-    fitting = AnchorLabels if architecture.kind == "anchors" else EllipseLabels
-    if not isinstance(config.labels, fitting):
-        raise UserError(
-            f"{config.architecture} has {architecture.kind}: its labels must be {fitting.__name__}, "
-            f"not {type(config.labels).__name__}"
-        )
-    source = config.source
-    if config.validation_pairs and isinstance(source, sources.Disk) and not source.validation_folders:
-        raise UserError("validation_pairs needs validation_folders in the source: name some, or set it to 0")
-    return Recipe(
-        architecture,
-        config.source.pairs,
-        config.labels,
-        config.objective,
-        config.sync_norm,
-        config.normalisation == "per_device",
-        config.reference_devices if config.scale_to_reference else 0,
-        config.compute,
-    )
-
-
-def _check_devices(config: TrainConfig, count: int) -> None:
-    if config.batch % count:
-        sizes = sorted({max(config.batch // count, 1) * count, (config.batch // count + 1) * count})
-        near = " or ".join(map(str, sizes))
-        raise UserError(f"a batch of {config.batch} does not divide over {count} devices: take {near}")
-    wanted = config.reference_devices
-    if config.normalisation == "per_device" and wanted not in (0, count) and not config.scale_to_reference:
-        raise UserError(
-            f"{config.name} sums the gradients of {wanted} devices, as its reference does, and there are {count}: set "
-            f"scale_to_reference to multiply their sum by {wanted}/{count}, for which its rates are right, or "
-            "reference_devices to 0 to sum those that there are, with rates of your own"
-        )
-
-
-def initial_variables(config: TrainConfig, recipe: Recipe) -> Any:
+def initial_variables(config: Training, recipe: Task) -> Any:
     """The variables that a training starts from: those of a file, or drawn by its seed what the file does not hold."""
     if not config.start:
         return _drawn_variables(config, recipe)
     loaded, meta = store.load(store.locate(config.start))
     loaded = jax.tree.map(jnp.asarray, loaded)
     if meta.architecture == config.architecture:
-        return loaded
-    if meta.architecture in siamese.BACKBONES:
+        return recipe.completed(loaded, lambda: _drawn_variables(config, recipe))
+    if meta.architecture in recipe.backbones:
         drawn = _drawn_variables(config, recipe)
-        started = {kind: _with_backbone(part, loaded[kind]["backbone"]) for kind, part in drawn.items()}
+        started = {kind: _with_backbone(part, loaded.get(kind)) for kind, part in drawn.items()}
         if jax.tree.map(jnp.shape, started) == jax.tree.map(jnp.shape, drawn):
             return started
     raise UserError(f"{config.start} holds {meta.architecture}, the training is of {config.architecture}")
 
 
-def _with_backbone(variables: Any, backbone: Any) -> Any:
-    """Variables whose backbone is that of a file, which may have more parts than the network needs."""
-    return {**variables, "backbone": {name: backbone.get(name) for name in variables["backbone"]}}
+def _with_backbone(variables: Any, loaded: Any) -> Any:
+    """Variables with the backbone of a file, which may have more parts than the network needs."""
+    if "backbone" not in variables:
+        return variables
+    return {**variables, "backbone": {name: loaded["backbone"].get(name) for name in variables["backbone"]}}
 
 
-def _drawn_variables(config: TrainConfig, recipe: Recipe) -> Any:
-    network = siamese.build(recipe.architecture)
-    sides = (recipe.architecture.template_px, recipe.architecture.search_px)
-    images = [jnp.zeros((1, side, side, 3)) for side in sides]
-    return Program(network.init)(jax.random.key(config.seed), *images)
+def _drawn_variables(config: Training, recipe: Task) -> Any:
+    return Program(recipe.draw)(jax.random.key(config.seed))
 
 
-def first_state(config: TrainConfig, recipe: Recipe) -> tuple[TrainState, Stage]:
+def first_state(config: Training, recipe: Task) -> tuple[TrainState, Stage]:
     """The state that a training begins with, and its first stage."""
     _check_parts(config, recipe)
     stage = _stages(config)[0]
     return _fresh(config, stage, jnp.int32(0), initial_variables(config, recipe)), stage
 
 
-def _check_parts(config: TrainConfig, recipe: Recipe) -> None:
-    there = siamese.shapes(recipe.architecture)["params"]["backbone"]
+def _check_parts(config: Training, recipe: Task) -> None:
+    there = recipe.shapes()["params"]["backbone"]
     unknown = sorted(set(config.optimiser.trained_backbone) - set(there))
     if unknown:
         raise UserError(
@@ -185,7 +143,7 @@ def _check_parts(config: TrainConfig, recipe: Recipe) -> None:
         )
 
 
-def _fresh(config: TrainConfig, stage: Stage, step: Any, variables: Any) -> TrainState:
+def _fresh(config: Training, stage: Stage, step: Any, variables: Any) -> TrainState:
     """A state at the beginning of a stage."""
     trained = optimiser.trained(variables["params"], stage)
     return TrainState(  # type: ignore[call-arg]
@@ -197,16 +155,16 @@ def _fresh(config: TrainConfig, stage: Stage, step: Any, variables: Any) -> Trai
     )
 
 
-def updates_of(config: TrainConfig, stage: Stage) -> Updates:
+def updates_of(config: Training, stage: Stage) -> Updates:
     """The optimiser of a stage."""
     return Updates(config.optimiser, stage, config.epochs, config.steps_per_epoch)
 
 
-def _stages(config: TrainConfig) -> tuple[Stage, ...]:
+def _stages(config: Training) -> tuple[Stage, ...]:
     return optimiser.stages(config.optimiser, config.epochs, config.steps_per_epoch)
 
 
-def _beginning(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints, say: Say) -> tuple[TrainState, Stage]:
+def _beginning(config: Training, recipe: Task, checkpoints: Checkpoints, say: Say) -> tuple[TrainState, Stage]:
     """The state to go on from, and its stage."""
     resumed = _resume(config, recipe, checkpoints)
     if resumed is None:
@@ -220,7 +178,7 @@ def _beginning(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints, sa
     return resumed
 
 
-def _resume(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints) -> tuple[TrainState, Stage] | None:
+def _resume(config: Training, recipe: Task, checkpoints: Checkpoints) -> tuple[TrainState, Stage] | None:
     """The newest checkpoint's state and stage; None where there is none."""
     if not checkpoints.steps:
         return None
@@ -229,19 +187,19 @@ def _resume(config: TrainConfig, recipe: Recipe, checkpoints: Checkpoints) -> tu
     return checkpoints.load(step, _like(config, recipe, stage.name)), stage
 
 
-def checkpointed(config: TrainConfig, folder: Path, which: str) -> TrainState:
+def checkpointed(config: Training, folder: Path, which: str) -> TrainState:
     """The state of a checkpoint of the training in `folder`: `best`, by validation, or the one of a step."""
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} holds no training: there are no checkpoints to export")
-    with contextlib.closing(Checkpoints(folder / "checkpoints", keep=None)) as checkpoints:
+    with contextlib.closing(Checkpoints(folder / "checkpoints", keep=None, best=config.best)) as checkpoints:
         step = checkpoints.find(which)
         return checkpoints.load(step, _like(config, make_recipe(config), checkpoints.stage(step)))
 
 
-def _like(config: TrainConfig, recipe: Recipe, stage_name: str) -> TrainState:
+def _like(config: Training, recipe: Task, stage_name: str) -> TrainState:
     """The shapes of a state in a stage."""
     stage = next(s for s in _stages(config) if s.name == stage_name)
-    shapes = siamese.shapes(recipe.architecture)
+    shapes = recipe.shapes()
     return jax.eval_shape(
         lambda: _fresh(config, stage, jnp.int32(0), jax.tree.map(lambda s: jnp.zeros(s.shape), shapes))
     )
@@ -260,8 +218,8 @@ def _finish(state: TrainState) -> None:
 class _Run:
     """A training under way: all that its stages share."""
 
-    config: TrainConfig
-    recipe: Recipe
+    config: Training
+    recipe: Task
     devices: list[Any]
     checkpoints: Checkpoints
     log: Log

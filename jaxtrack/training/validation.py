@@ -1,7 +1,6 @@
 """How well a network does on pairs that it is not trained on, and whether it ranks its candidates as it should."""
 
 import contextlib
-import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +13,9 @@ from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.models import grids, siamese
 from jaxtrack.training import objective, sources
 from jaxtrack.training.config import TrainConfig
-from jaxtrack.training.step import Recipe, TrainState, label_batch, local, on_each, replicated, split
+from jaxtrack.training.siamese import Recipe, label_batch
+from jaxtrack.training.step import local, on_each, replicated, split
+from jaxtrack.training.task import TrainState
 
 
 def pair_measures(recipe: Recipe, variables: Any, pairs: Pair, keys: jax.Array) -> dict[str, jax.Array]:
@@ -98,10 +99,7 @@ def validator(
       recipe: what it is made of.
       devices: by default all; those of this process share the pairs. Each process measures all pairs.
     """
-    if not config.validation_pairs:
-        return lambda state: {}
-    own = local(devices or jax.devices())
-    held_out = dataclasses.replace(config.source, split="validation")
+    own, held_out = local(devices or jax.devices()), config.held_out
     # Whole shares of the devices; what is too much in the end is cut off.
     batch = -(-min(config.batch, config.validation_pairs) // len(own)) * len(own)
     count = -(-config.validation_pairs // batch)

@@ -12,13 +12,13 @@ import numpy as np
 
 from jaxtrack.errors import UserError
 from jaxtrack.training import optimiser
-from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.config import Training
 
 
 class Window:
     """The steps since the last record: their metrics and their time."""
 
-    def __init__(self, config: TrainConfig, step: int):
+    def __init__(self, config: Training, step: int):
         self._config, self._first, self._step = config, step, step
         self._metrics: list[dict[str, jax.Array]] = []
         self._start, self._waited = time.perf_counter(), 0.0
@@ -60,6 +60,6 @@ class Window:
             "epoch": (self._step - 1) // config.steps_per_epoch,
             "rate": float(rate),
             **means,
-            "pairs_per_second": steps * config.batch / seconds,
+            f"{config.counted}_per_second": steps * config.batch / seconds,
             "data_wait": self._waited / seconds,
         }

@@ -48,8 +48,9 @@ class Meta:
     """What is known of weights. The fields from `mapping_version` to `jaxtrack` are found out by `save`.
 
     Attributes:
-      architecture: a name of `jaxtrack.models.siamese.ARCHITECTURES`, or of `BACKBONES` there: such a file holds the
-        part `backbone` of a network's variables and nothing else.
+      architecture: a name of `ARCHITECTURES` of `jaxtrack.models.siamese` or `jaxtrack.models.mdnet`, or of `BACKBONES`
+        of the former: such a file holds the part `backbone` of a network's variables and nothing else; or one of
+        `jaxtrack.weights.online`.
       source: name of the file that was imported, or `TRAINING` for what jaxtrack has trained.
       source_sha256: its sha256, hexadecimal; of a training, that of its configuration as canonical JSON.
       note: a remark for readers.

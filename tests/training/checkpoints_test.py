@@ -12,7 +12,7 @@ import pytest
 from jaxtrack.errors import UserError
 from jaxtrack.training.checkpoints import Checkpoints
 from jaxtrack.training.optimiser import Optimiser, Stage, Updates
-from jaxtrack.training.step import TrainState
+from jaxtrack.training.task import TrainState
 
 PARAMS = {"backbone": {"stage1": jnp.arange(6.0).reshape(2, 3)}, "head": {"w": jnp.asarray([1.0, -2.0])}}
 
@@ -98,7 +98,7 @@ def test_the_same_step_is_written_anew(opened):
 
 
 def test_a_checkpoint_is_found_by_its_step_or_as_the_best(opened):
-    checkpoints = opened(keep=None)
+    checkpoints = opened(keep=None, best="iou")
     saved(checkpoints, [1, 2, 3, 4], {1: float("nan"), 2: 0.7, 3: 0.1, 4: 0.3})
     assert [checkpoints.find(which) for which in ("1", "3", "best")] == [1, 3, 2]
     for which in ("5", "worst", "-1"):

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from jaxtrack import trackers
-from jaxtrack.models import siamese
+from jaxtrack.models import mdnet, siamese
 from jaxtrack.training import loop
-from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.config import TrainConfig, Training
+from jaxtrack.training.domains import presets
+from jaxtrack.training.domains.config import DomainConfig
+from jaxtrack.training.optimiser import epoch_rates
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
 # Table 4 of the RBO paper: weights of CR, of each half of IGR, and of IGR-ori.
@@ -27,6 +30,7 @@ def load(path):
 
 CONFIGS = {path.stem: load(path).config() for path in FILES}
 TRAININGS = {name: config for name, config in CONFIGS.items() if isinstance(config, TrainConfig)}
+DOMAINS = {name: config for name, config in CONFIGS.items() if isinstance(config, DomainConfig)}
 FAMILIES = sorted(name.removesuffix("_rbo") for name in TRAININGS if name.endswith("_rbo"))
 
 
@@ -38,7 +42,7 @@ def parts_of_backbone(architecture):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_gives_its_command_and_a_configuration(path):
     config, text = CONFIGS[path.stem], load(path).__doc__
-    if isinstance(config, TrainConfig):
+    if isinstance(config, Training):
         assert f"python train.py --config configs/{path.name}\n" in text
         assert config.name == path.stem
     else:
@@ -93,6 +97,35 @@ def test_the_references_candidates_for_evaluation_are_kept(name):
 
 def test_small_trainings_keep_no_epochs():
     assert not TRAININGS["siamban_nano"].kept_steps
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_multi_domain_trainings_are_mdnets_or_ranklocs_and_what_they_name_exists(name):
+    config = DOMAINS[name]
+    assert loop.make_recipe(config).architecture is mdnet.ARCHITECTURES[config.architecture]
+    samples = (config.batch * config.sampling.positives, config.batch * config.sampling.negatives)
+    ranked = name.startswith("rankloc")
+    assert samples == ((32, 32) if ranked else (32, 96))
+    assert bool(config.loss.ranking) == (config.location != "none") == ranked
+    assert config.epochs == (200 if ranked else 100)
+    assert config.optimiser.trained_backbone == ("conv1", "conv2", "conv3")
+
+
+def test_an_epoch_of_a_multi_domain_training_is_a_cycle():
+    assert {config.steps_per_epoch for name, config in DOMAINS.items() if "vot58" in name} == {58}
+    rendered = [config for name, config in DOMAINS.items() if "procedural" in name]
+    assert len(rendered) == 2
+    assert {config.steps_per_epoch for config in rendered} == {len(presets.MDNET.source)}
+
+
+def test_rates_are_those_of_the_papers():
+    """MDNet: 1e-4 for convolutions and 1e-3 for the rest; RankLoc: 2e-4 for all (specification 2.6, R11)."""
+    for name, rates in (("mdnet_vot58", (1e-4, 1e-3)), ("rankloc_vot58", (2e-4, 2e-4))):
+        sgd = DOMAINS[name].optimiser
+        for epoch in (0, 50, 99):
+            rate = epoch_rates(sgd, 100)[epoch]
+            assert (rate * sgd.backbone_factor, rate) == pytest.approx(rates)
+        assert (sgd.method, sgd.momentum, sgd.weight_decay, sgd.clip) == ("sgd", 0.9, 5e-4, 10)
 
 
 def test_the_smoke_run_is_short():

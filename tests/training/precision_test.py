@@ -12,7 +12,7 @@ from jax.extend.core import jaxprs_in_params
 
 from jaxtrack.models import siamese
 from jaxtrack.models.siamese import ARCHITECTURES
-from jaxtrack.training import loop, step
+from jaxtrack.training import loop, task
 from jaxtrack.training.objective import Objective
 from jaxtrack.training.optimiser import trained
 
@@ -31,10 +31,10 @@ def gradient_program(compute):
     recipe = loop.make_recipe(tiny_training.config(compute=compute))
 
     def run(state, numbers):
-        loss = step._loss_of(recipe, STAGE, state, numbers, numbers)
+        loss = recipe.loss(STAGE, state, numbers, numbers)
         return jax.grad(loss, has_aux=True)(trained(state.params, STAGE))
 
-    return jax.pmap(run, axis_name=step.AXIS, in_axes=(None, 0), out_axes=None, devices=DEVICES)
+    return jax.pmap(run, axis_name=task.AXIS, in_axes=(None, 0), out_axes=None, devices=DEVICES)
 
 
 @pytest.fixture(scope="module")

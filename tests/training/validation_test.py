@@ -14,7 +14,7 @@ from jaxtrack.models import grids, siamese
 from jaxtrack.training import validation
 from jaxtrack.training.labels import EllipseLabels
 from jaxtrack.training.objective import Objective
-from jaxtrack.training.step import Recipe
+from jaxtrack.training.siamese import Recipe
 from jaxtrack.training.validation import spearman, summary
 
 spearman = jax.jit(spearman)

@@ -1,0 +1,99 @@
+"""The networks of MDNet and its relatives: a backbone that looks at one box, a head that judges it; the table of them.
+
+A box is seen as a square crop, whatever its shape, with some of its surroundings.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxtrack import images
+from jaxtrack.images import Frame
+from jaxtrack.models import vgg_m
+from jaxtrack.models.vgg_m import VGGM, MDNetHead
+
+# Crops that go through the backbone together.
+_TOGETHER = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network and what it looks at.
+
+    Attributes:
+      backbone: its module, crops `[B, input_px, input_px, 3]` to maps.
+      head: its module, flattened maps to scores `[B, 2]` of background and target.
+      input_px: side of a crop.
+      context: sides of the crop over sides of the box.
+    """
+
+    backbone: nn.Module
+    head: MDNetHead = MDNetHead()
+    input_px: int = vgg_m.INPUT_PX
+    context: float = 107 / 75
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    # As the Matlab code has it, with the ImageNet network's own normalisation.
+    "mdnet_vggm": Architecture(VGGM()),
+    # As the PyTorch code of 2019 has it: what its published weights need.
+    "mdnet_vggm_py": Architecture(VGGM(normalisation="py_mdnet"), context=139 / 107),
+    # A narrow one that a few CPU cores can train.
+    "mdnet_small": Architecture(VGGM((32, 64, 128)), MDNetHead(256)),
+}
+
+
+def crops(architecture: Architecture, frame: Frame, boxes: jax.Array) -> jax.Array:
+    """Boxes `[N, 4]` of a frame as the backbone wants them, `float32 [N, S, S, 3]`.
+
+    RGB minus 128, 0 outside the image; not rounded to whole pixels as in the Matlab code (specification 2.3).
+    """
+    side, fill = architecture.input_px, jnp.full((3,), vgg_m.MEAN, jnp.float32)
+
+    def one(box: jax.Array) -> jax.Array:
+        extent = architecture.context * box[2:]
+        around = jnp.concatenate([box[:2] + (box[2:] - extent) / 2, extent])
+        return images.crop(frame.pixels, frame.size, around, (side, side), fill) - vgg_m.MEAN
+
+    return jax.vmap(one)(boxes)
+
+
+def features(architecture: Architecture, variables: Any, frame: Frame, boxes: jax.Array) -> jax.Array:
+    """The backbone's flattened maps of boxes `[N, 4]`, `float32 [N, D]`; a few boxes at a time."""
+
+    def some(boxes: jax.Array) -> jax.Array:
+        maps: Any = architecture.backbone.apply({"params": variables}, crops(architecture, frame, boxes))
+        return maps.reshape(len(boxes), -1)
+
+    count = len(boxes)
+    whole = count // _TOGETHER * _TOGETHER
+    parts = []
+    if whole:
+        found = jax.lax.map(some, boxes[:whole].reshape(-1, _TOGETHER, 4))
+        parts.append(found.reshape(whole, -1))
+    if whole < count:
+        parts.append(some(boxes[whole:]))
+    return jnp.concatenate(parts)
+
+
+def initial(architecture: Architecture, key: jax.Array) -> dict[str, Any]:
+    """Random parameters `{"backbone", "head"}`; the head's include those of its branches."""
+    backbone_key, head_key = jax.random.split(key)
+    image = jnp.zeros((1, architecture.input_px, architecture.input_px, 3))
+    backbone = architecture.backbone.init(backbone_key, image)["params"]
+    maps: Any = jax.eval_shape(architecture.backbone.apply, {"params": backbone}, image)
+    head = architecture.head.init(head_key, jnp.zeros((1, maps.size)))["params"]
+    return {"backbone": backbone, "head": head}
+
+
+def stored(params: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of trained parameters: the branches, one for each training sequence, are of no use to others."""
+    return {"backbone": params["backbone"], "head": {name: params["head"][name] for name in ("fc4", "fc5")}}
+
+
+def shapes(architecture: Architecture) -> dict[str, Any]:
+    """Shapes and dtypes of stored variables."""
+    return {"params": jax.eval_shape(lambda: stored(initial(architecture, jax.random.key(0))))}

@@ -1,0 +1,131 @@
+"""RPN2T's networks: conv1 to conv5 of a region proposal network that look at one box, and the head that judges it.
+
+A box is seen as a square crop in which it takes 171 of 203 parts of the side, whatever its shape. The student sees
+the same crop at 107 pixels and has the teacher's parameters, name for name and shape for shape.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxtrack import images
+from jaxtrack.images import Frame
+from jaxtrack.models import rpn, zf
+from jaxtrack.models.rpn import AnchorHead
+from jaxtrack.models.zf import ZF
+
+CONTEXT = zf.TEACHER_PX / rpn.ANCHOR_PX
+"""Sides of a crop over sides of its box, of teacher and student alike."""
+
+# Crops that go through the backbone together, and maps through the head.
+_TOGETHER = 64
+_NEW = nn.initializers.normal(0.01)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network and what it looks at.
+
+    Attributes:
+      backbone: its module, crops `[B, input_px, input_px, 3]` to maps `[B, 14, 14, C]`.
+      head: its module, maps to two pairs of scores in each cell.
+      input_px: side of a crop.
+    """
+
+    backbone: ZF = ZF()
+    head: AnchorHead = AnchorHead()
+    input_px: int = zf.TEACHER_PX
+
+
+TEACHER, PROPOSALS = "rpn2t_teacher", "zf_rpn"
+"""The published network, and the architecture of Faster R-CNN's imported weights, which that takes as they are."""
+
+# A narrow one that a few CPU cores can train.
+_NARROW = (32, 64, 96, 96, 64)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    TEACHER: Architecture(),
+    "rpn2t_student": Architecture(ZF(version="student_a"), input_px=zf.STUDENT_PX),
+    "rpn2t_student_b": Architecture(ZF(version="student_b"), input_px=zf.STUDENT_PX),
+    "rpn2t_small_teacher": Architecture(ZF(_NARROW), AnchorHead(64)),
+    "rpn2t_small_student": Architecture(ZF(_NARROW, "student_a"), AnchorHead(64), zf.STUDENT_PX),
+}
+
+SCORES = ("masked_scores", "all_scores")
+"""The head's layers that every video begins anew."""
+
+
+def crop(architecture: Architecture, frame: Frame, box: jax.Array) -> jax.Array:
+    """A box `[4]` of a frame as the backbone wants it, `float32 [S, S, 3]`: RGB minus its mean, 0 outside the image."""
+    mean = jnp.asarray(zf.MEAN_RGB, jnp.float32)
+    extent = CONTEXT * box[2:]
+    around = jnp.concatenate([box[:2] + (box[2:] - extent) / 2, extent])
+    side = architecture.input_px
+    return images.crop(frame.pixels, frame.size, around, (side, side), mean) - mean[None, None]
+
+
+def features(
+    architecture: Architecture, variables: Any, frame: Frame, boxes: jax.Array, dtype: Any = jnp.float32
+) -> jax.Array:
+    """The map of conv5 of boxes `[N, 4]`, `[N, 14, 14, C]`; a few boxes at a time.
+
+    Args:
+      architecture: the network.
+      variables: the backbone's parameters.
+      frame: the image.
+      boxes: in it.
+      dtype: of the result. It is rounded few boxes at a time, too: 5000 maps in float32 are 1 GB.
+    """
+
+    def one(box: jax.Array) -> jax.Array:
+        maps: Any = architecture.backbone.apply({"params": variables}, crop(architecture, frame, box)[None])
+        return maps[0].astype(dtype)
+
+    return jax.lax.map(one, boxes, batch_size=_TOGETHER)
+
+
+def cell_scores(architecture: Architecture, head: Any, maps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The two pairs of scores in each cell, `float32 [N, 14, 14, 2]` each, of maps `[N, 14, 14, C]`."""
+    return architecture.head.apply({"params": head}, maps.astype(jnp.float32))  # type: ignore[return-value]
+
+
+def in_parts(function: Any, maps: jax.Array) -> Any:
+    """A function of maps `[N, …]` that treats each by itself, a few at a time: the hidden ones take much memory."""
+    if len(maps) <= _TOGETHER:
+        return function(maps)
+    return jax.lax.map(lambda one: jax.tree.map(lambda leaf: leaf[0], function(one[None])), maps, batch_size=_TOGETHER)
+
+
+def initial(architecture: Architecture, key: jax.Array) -> dict[str, Any]:
+    """Random parameters `{"backbone", "head"}`; the head's include those that every video begins anew."""
+    backbone_key, head_key = jax.random.split(key)
+    image = jnp.zeros((1, architecture.input_px, architecture.input_px, 3))
+    backbone = architecture.backbone.init(backbone_key, image)["params"]
+    maps: Any = jax.eval_shape(architecture.backbone.apply, {"params": backbone}, image)
+    return {"backbone": backbone, "head": architecture.head.init(head_key, jnp.zeros(maps.shape))["params"]}
+
+
+def with_new_scores(head: Any, key: jax.Array) -> dict[str, Any]:
+    """A head's parameters with new scores, as a tracker starts with.
+
+    Args:
+      head: of an `AnchorHead` or a `ProposalHead`; only its 3 x 3 convolution is used.
+      key: random key of the scores' weights, normal with standard deviation 0.01; their biases are 0.
+    """
+    width = head["conv"]["bias"].shape[0]
+    kernels = _NEW(key, (len(SCORES), 1, 1, width, 2), jnp.float32)
+    new = {name: {"kernel": kernels[i], "bias": jnp.zeros((2,))} for i, name in enumerate(SCORES)}
+    return {"conv": head["conv"], **new}
+
+
+def stored(params: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of trained parameters: the backbone and the head's 3 x 3 convolution."""
+    return {"backbone": params["backbone"], "head": {"conv": params["head"]["conv"]}}
+
+
+def shapes(architecture: Architecture) -> dict[str, Any]:
+    """Shapes and dtypes of stored variables."""
+    return {"params": jax.eval_shape(lambda: stored(initial(architecture, jax.random.key(0))))}

@@ -1,0 +1,211 @@
+"""MDNet and RankLoc: a classifier of boxes that learns while it tracks.
+
+Nam and Han, "Learning Multi-Domain Convolutional Neural Networks for Visual Tracking", CVPR 2016. RankLoc adds to it a
+margin ranking loss between samples of the target and the location of a box as a feature.
+
+Where this differs from the reference implementations:
+
+* Boxes are not rounded to whole pixels, nor are crops.
+* Every loop has a fixed shape: samples are drawn with a surplus and filtered, never until there are enough.
+* Streams of samples pass over fewer than a batch's worth of rows in one order (`jaxtrack.online.mining.stream`).
+* RankLoc's paper leaves much open; each of its fields below names the point (R1 to R17) of docs/mdnet.md.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from jaxtrack.data.naming import match_name
+from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.images import Frame
+from jaxtrack.losses import margin_ranking
+from jaxtrack.models import mdnet as models
+from jaxtrack.models import vgg_m
+from jaxtrack.online import framework
+from jaxtrack.online.frame_memory import Samples
+from jaxtrack.online.framework import Framework, Model, Regression, Sampling, Search, State
+from jaxtrack.online.mining import PROFILES, Mining
+from jaxtrack.tracker import Prediction, Tracker
+from jaxtrack.weights import store
+
+RANDOM = "random"  # instead of weights: random numbers
+
+Location = Literal["none", "normalised", "printed"]
+LocationOf = Literal["box", "crop"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """RankLoc's loss: cross entropy, and a margin between samples of the target by their overlap (eq. 3)."""
+
+    classification: float = 1.0
+    """Weight of the mean cross entropy (R5)."""
+    ranking: float = 0.0
+    """Weight of the mean ranking loss (R5); 0 leaves it out."""
+    margin: float = 0.1
+    """By how much the score of the sample that overlaps more is to be higher (R2)."""
+    pairs: margin_ranking.Pairs = "all"
+    """Which pairs are ranked (R3)."""
+    min_gap: float = 1e-3
+    """Pairs of more similar overlaps are left out (R4)."""
+    rank_on: margin_ranking.RankOn = "logit"
+    """What is ranked (R1)."""
+
+    def __post_init__(self) -> None:
+        """Refuses negative weights."""
+        check_numbers(self, not_negative=("classification", "ranking", "margin", "min_gap"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What MDNet and its relatives need besides their weights."""
+
+    architecture: str = "mdnet_vggm"
+    """The network (`jaxtrack.models.mdnet.ARCHITECTURES`)."""
+    weights: str = dataclasses.field(default="mdnet", metadata={"identity": False})
+    """A .safetensors file, or the name of one in $JAXTRACK_WEIGHTS, ./weights or among those that come with jaxtrack;
+    "random" takes random numbers."""
+    framework: Framework = Framework()
+    """How it tracks and learns."""
+    loss: Ranking = Ranking()
+    """What it learns by."""
+    location: Location = "none"
+    """The location feature (x, y, w / W, h / H): none, with x / W and y / H, or as RankLoc's paper prints it (R7)."""
+    location_of: LocationOf = "box"
+    """Whether it is that of the box or of the region that the network sees (R8)."""
+
+    def __post_init__(self) -> None:
+        """Refuses location features that there are not."""
+        for name, kind in (("location", Location), ("location_of", LocationOf)):
+            if getattr(self, name) not in get_args(kind):
+                raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")
+
+
+_RANKLOC = Config(
+    weights="rankloc",
+    framework=Framework(
+        search=Search(candidates=300, best=1),
+        sampling=Sampling(negatives=50),
+        mining=Mining(
+            negatives=32,
+            first_rate=2e-4,
+            rate=2e-4,
+            bias_factor=1.0,
+            bias_decay=True,
+            clip_norm=10.0,
+        ),
+        memory=framework.Memory(interval=20),
+    ),
+    loss=Ranking(ranking=0.5),
+    location="normalised",
+)
+
+CONFIGS = {
+    "mdnet": Config(),
+    "mdnet_py2019": Config(
+        architecture="mdnet_vggm_py",
+        framework=Framework(
+            sampling=Sampling(positive_scale=1.3, first_negative_scale=1.6, negative_scale=1.3),
+            mining=PROFILES["mdnet_py2019"],
+            memory=framework.Memory(negative_frames=30, short_frames=30),
+            regression=Regression(constant="free", reference="pytorch"),
+        ),
+    ),
+    "mdnet_random": Config(weights=RANDOM),
+    "rankloc": _RANKLOC,
+    "rankloc_no_ranking": dataclasses.replace(_RANKLOC, loss=Ranking()),
+    "rankloc_no_location": dataclasses.replace(_RANKLOC, location="none"),
+}
+
+
+@functools.lru_cache
+def tracker(config: Config = CONFIGS["mdnet"]) -> Tracker:
+    """The tracker of a configuration; the same object for the same configuration."""
+    return make_tracker(config, models.ARCHITECTURES[_architecture(config)])
+
+
+def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
+    """The tracker around a network."""
+    model = model_of(config, architecture)
+
+    def init(params: Any, frame: Frame, box: jax.Array, key: jax.Array) -> State:
+        branch_key, key = jax.random.split(key)
+        head = vgg_m.with_new_branch(params["head"], branch_key, location=config.location != "none")
+        return framework.init(config.framework, model, params["backbone"], head, frame, box, key)
+
+    def step(params: Any, state: State, frame: Frame) -> tuple[State, Prediction]:
+        return framework.step(config.framework, model, params["backbone"], state, frame)
+
+    return Tracker(init=init, step=step)
+
+
+def model_of(config: Config, architecture: models.Architecture) -> Model:
+    """What the framework asks of the network."""
+    head = dataclasses.replace(architecture.head, branches=1)
+    loss = dataclasses.asdict(config.loss)
+    weights = {f"{name}_weight": loss.pop(name) for name in ("classification", "ranking")}
+
+    def outputs(params: Any, samples: Samples, key: jax.Array | None) -> jax.Array:
+        place = None if config.location == "none" else samples.location
+        drop = {} if key is None else {"train": True, "rngs": {"dropout": key}}
+        return head.apply({"params": params}, samples.features.astype(jnp.float32), place, **drop)  # type: ignore[return-value]
+
+    def batch_loss(params: Any, samples: Samples, labels: jax.Array, key: jax.Array) -> jax.Array:
+        scores = outputs(params, samples, key)
+        return margin_ranking.rankloc_loss(scores, labels, samples.overlap, **weights, **loss)
+
+    return Model(
+        features=functools.partial(models.features, architecture),
+        score=lambda params, samples: outputs(params, samples, None)[:, 1],
+        loss=batch_loss,
+        flat=lambda features: features,
+        location=functools.partial(_location, config, architecture),
+    )
+
+
+def _location(config: Config, architecture: models.Architecture, boxes: jax.Array, size: jax.Array) -> jax.Array:
+    """The location feature of boxes `[N, 4]` in an image of `size [2]`, (height, width); `[N, 4]`."""
+    if config.location_of == "crop":
+        extent = architecture.context * boxes[:, 2:]
+        boxes = jnp.concatenate([boxes[:, :2] + (boxes[:, 2:] - extent) / 2, extent], axis=1)
+    width_height = size.astype(jnp.float32)[::-1]
+    corner_unit = jnp.ones((2,), jnp.float32) if config.location == "printed" else width_height
+    return boxes / jnp.concatenate([corner_unit, width_height])[None]
+
+
+def init_params(config: Config, key: jax.Array) -> dict[str, Any]:
+    """The weights, `{"backbone", "head"}`; `UserError` where there are none that fit."""
+    name = _architecture(config)
+    if config.weights == RANDOM:
+        return models.stored(models.initial(models.ARCHITECTURES[name], key))
+    path = weights_file(config)
+    variables, meta = store.load(path)
+    if meta.architecture != name:
+        raise UserError(f"{path} holds weights of {meta.architecture}, not of {name}")
+    return variables["params"]
+
+
+def weights_sha256(config: Config) -> str | None:
+    """What tells the weights of a configuration from others; None for random ones, which are always the same."""
+    return None if config.weights == RANDOM else store.checked_sha256(weights_file(config))
+
+
+def weights_file(config: Config) -> Path:
+    """Where the weights of a configuration lie; `UserError` if they are not there."""
+    return store.locate(config.weights)
+
+
+def describe(config: Config) -> str:
+    """One line on a configuration."""
+    ranking = ", ranking loss" if config.loss.ranking else ""
+    place = "" if config.location == "none" else ", location feature"
+    return f"{config.architecture} with weights {config.weights}{ranking}{place}"
+
+
+def _architecture(config: Config) -> str:
+    """The name of the network, however it is spelt."""
+    return match_name(config.architecture, sorted(models.ARCHITECTURES), what="architecture")

@@ -1,0 +1,186 @@
+"""RPN2T: a region proposal network's features, judged cell by cell, by a head that learns while it tracks.
+
+Nam and Han's way of tracking (MDNet, `jaxtrack.online.framework`) with another network: conv1 to conv5 of a region
+proposal network, on it a 3 x 3 convolution and two scores in each of 14 x 14 cells, one learnt where the cell's anchor
+matches the target, the other in all cells. The paper's second contribution is a student network for crops of 107
+pixels instead of 203 that has learnt to make the teacher's map.
+
+Where this differs from the paper: nowhere knowingly, but it leaves much open. Each field below names the point (P1 to
+P8) of docs/mdnet.md. Boxes are not rounded, loops have fixed shapes, as in `jaxtrack.trackers.mdnet`.
+
+A sample is a map of 14 x 14 x 256 numbers. The default configuration keeps 500 of the first frame and 101 x 50 newer
+positives, 21 x 200 negatives: 9,750 samples, in bfloat16 0.98 GB of state, in float32 1.96 GB. While the first frame is
+learnt, its 5000 negatives take 0.50 GB more, and box regression, with 1000 samples in float32, 0.2 GB a few times over.
+The small architectures have 64 channels and need a quarter of all that.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxtrack.data.naming import match_name
+from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.images import Frame
+from jaxtrack.losses import anchors
+from jaxtrack.models import rpn
+from jaxtrack.models import rpn2t as models
+from jaxtrack.online import framework
+from jaxtrack.online.frame_memory import Samples
+from jaxtrack.online.framework import Framework, Memory, Model, State
+from jaxtrack.online.mining import Mining
+from jaxtrack.tracker import Prediction, Tracker
+from jaxtrack.weights import store
+
+RANDOM = "random"  # instead of weights: random numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """What the head learns by (eq. 2)."""
+
+    alpha: float = 1.0
+    """Weight of the cells whose anchors match the target."""
+    beta: float = 10.0
+    """Weight of all cells."""
+    threshold: float = 0.7
+    """IoU from which an anchor matches; the paper tried 0.5 to 0.9."""
+    over: anchors.Over = "mean"
+    """Whether a sample's loss is the mean over its cells or their sum (P1)."""
+
+    def __post_init__(self) -> None:
+        """Refuses a loss of nothing, and thresholds that no IoU has."""
+        check_numbers(self, positive=("threshold",), not_negative=("alpha", "beta"))
+        if self.alpha + self.beta == 0:
+            raise UserError("alpha and beta of Loss cannot both be 0: nothing would be learnt")
+        if self.threshold > 1:
+            raise UserError(f"threshold of Loss is an IoU, at most 1, not {self.threshold:g}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How the scores of all cells become a candidate's; the target is found where it is above 0 (P2)."""
+
+    weighting: anchors.Weighting = "loss"
+    """Cells count by the weights of the loss, or all the same ("uniform")."""
+    of: anchors.ScoreOf = "target"
+    """Scores of the target, or their difference from the background's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What RPN2T needs besides its weights."""
+
+    architecture: str = "rpn2t_student"
+    """The network (`jaxtrack.models.rpn2t.ARCHITECTURES`); the paper's results are the student's (P8)."""
+    weights: str = dataclasses.field(default="", metadata={"identity": False})
+    """A .safetensors file, or the name of one in $JAXTRACK_WEIGHTS, ./weights or among those that come with jaxtrack;
+    by default the architecture's name. "random" takes random numbers."""
+    framework: Framework = Framework(mining=Mining(fast_layers=models.SCORES), memory=Memory(half=True))
+    """How it tracks and learns: what learns fast (P4), box regression (P6), how samples are kept (P7)."""
+    loss: Loss = Loss()
+    """What it learns by."""
+    score: Score = Score()
+    """How it judges."""
+
+
+CONFIGS = {
+    "rpn2t": Config(),
+    "rpn2t_teacher": Config(architecture="rpn2t_teacher"),
+    "rpn2t_mask_only": Config(loss=Loss(beta=0.0)),
+    "rpn2t_all_positions": Config(loss=Loss(alpha=0.0)),
+}
+
+
+@functools.lru_cache
+def tracker(config: Config = CONFIGS["rpn2t"]) -> Tracker:
+    """The tracker of a configuration; the same object for the same configuration."""
+    return make_tracker(config, models.ARCHITECTURES[_architecture(config)])
+
+
+def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
+    """The tracker around a network."""
+    model = model_of(config, architecture)
+
+    def init(params: Any, frame: Frame, box: jax.Array, key: jax.Array) -> State:
+        scores_key, key = jax.random.split(key)
+        head = models.with_new_scores(params["head"], scores_key)
+        return framework.init(config.framework, model, params["backbone"], head, frame, box, key)
+
+    def step(params: Any, state: State, frame: Frame) -> tuple[State, Prediction]:
+        return framework.step(config.framework, model, params["backbone"], state, frame)
+
+    return Tracker(init=init, step=step)
+
+
+def model_of(config: Config, architecture: models.Architecture) -> Model:
+    """What the framework asks of the network."""
+    loss, mask = config.loss, rpn.anchor_mask(config.loss.threshold)
+    weights = {"alpha": loss.alpha, "beta": loss.beta}
+
+    def score(head: Any, samples: Samples) -> jax.Array:
+        def of_maps(maps: jax.Array) -> jax.Array:
+            scores = models.cell_scores(architecture, head, maps)
+            return anchors.anchor_score(*scores, mask, **weights, **dataclasses.asdict(config.score))
+
+        return models.in_parts(of_maps, samples.features)
+
+    def batch_loss(head: Any, samples: Samples, labels: jax.Array, key: jax.Array) -> jax.Array:
+        del key  # no dropout (P5)
+        scores = models.cell_scores(architecture, head, samples.features)
+        return anchors.anchor_loss(*scores, labels, mask, over=loss.over, **weights)
+
+    return Model(
+        features=functools.partial(models.features, architecture, dtype=_kept_as(config)),
+        score=score,
+        loss=batch_loss,
+        flat=lambda features: features.reshape(len(features), -1),
+        location=lambda boxes, size: jnp.zeros_like(boxes),  # not a feature of this tracker
+    )
+
+
+def _kept_as(config: Config) -> Any:
+    """The type of a map in the memory. Candidates are rounded alike: they are to look as what was learnt from."""
+    return jnp.bfloat16 if config.framework.memory.half else jnp.float32
+
+
+def init_params(config: Config, key: jax.Array) -> dict[str, Any]:
+    """The weights, `{"backbone", "head"}`; `UserError` where there are none that fit."""
+    name = _architecture(config)
+    if config.weights == RANDOM:
+        return models.stored(models.initial(models.ARCHITECTURES[name], key))
+    path = weights_file(config)
+    variables, meta = store.load(path)
+    if meta.architecture != name and (name, meta.architecture) != (models.TEACHER, models.PROPOSALS):
+        raise UserError(f"{path} holds weights of {meta.architecture}, not of {name}")
+    return models.stored(variables["params"])
+
+
+def weights_sha256(config: Config) -> str | None:
+    """What tells the weights of a configuration from others; None for random ones, which are always the same."""
+    return None if config.weights == RANDOM else store.checked_sha256(weights_file(config))
+
+
+def weights_file(config: Config) -> Path:
+    """Where the weights of a configuration lie; `UserError` if they are not there."""
+    return store.locate(config.weights or _architecture(config))
+
+
+def describe(config: Config) -> str:
+    """One line on a configuration."""
+    weights = "" if config.weights in ("", config.architecture) else f" with weights {config.weights}"
+    if not config.loss.beta:
+        learnt = f"anchors of IoU {config.loss.threshold:g} alone"
+    elif not config.loss.alpha:
+        learnt = "all positions alone"
+    else:
+        learnt = f"anchors of IoU {config.loss.threshold:g} and all positions"
+    return f"{config.architecture}{weights}, learns {learnt}"
+
+
+def _architecture(config: Config) -> str:
+    """The name of the network, however it is spelt."""
+    return match_name(config.architecture, sorted(models.ARCHITECTURES), what="architecture")

@@ -1,0 +1,289 @@
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mdnet_synthetic import BOX, MovingSquare, small
+
+from jaxtrack import UserError, boxes, images, run
+from jaxtrack.models import mdnet as models
+from jaxtrack.models.mdnet import ARCHITECTURES, Architecture
+from jaxtrack.models.vgg_m import VGGM, MDNetHead
+from jaxtrack.online.frame_memory import Samples
+from jaxtrack.running import programs
+from jaxtrack.trackers import mdnet
+from jaxtrack.trackers.mdnet import CONFIGS, Config, Ranking
+from jaxtrack.weights import store
+
+TINY = Architecture(VGGM((4, 8, 8)), MDNetHead(16, dropout=0.2))
+CONFIG = Config(framework=small(), loss=Ranking(ranking=0.5), location="normalised")
+TRACKER = mdnet.make_tracker(CONFIG, TINY)
+LAYERS = {"fc4", "fc5", "fc6"}
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Random ones, fc4 and fc5 as large as trained ones: from a deviation of 0.01 so narrow layers learn slowly."""
+    found = jax.jit(lambda key: models.stored(models.initial(TINY, key)))(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    for name, deviation in (("fc4", 0.03), ("fc5", 0.35)):
+        layer = found["head"][name]
+        layer["kernel"] = (deviation * rng.normal(size=layer["kernel"].shape)).astype(np.float32)
+    return found
+
+
+@pytest.fixture(scope="module")
+def track(params):
+    return run(TRACKER, params, MovingSquare(10), BOX)
+
+
+# --- the whole -----------------------------------------------------------------------------------------------------
+
+
+def test_a_moving_rectangle_is_followed(track):
+    assert boxes.iou(track.boxes, MovingSquare(10).truth).min() > 0.5
+    assert track.diagnostics["found"].all()
+
+
+def test_updates_come_every_interval_where_the_target_is_found(track):
+    np.testing.assert_array_equal(track.diagnostics["iterations"], [0, 0, 0, 4, 0, 0, 0, 4, 0])
+
+
+def test_one_compilation_serves_videos_of_different_length_and_two_runs_agree(track, params):
+    parts = programs(TRACKER)
+    before = (parts.init.compilations, parts.chunk.compilations)
+    again, shorter = run(TRACKER, params, MovingSquare(10), BOX), run(TRACKER, params, MovingSquare(4), BOX)
+    assert before == (parts.init.compilations, parts.chunk.compilations)
+    np.testing.assert_array_equal(again.boxes, track.boxes)
+    np.testing.assert_array_equal(again.scores, track.scores)
+    np.testing.assert_array_equal(shorter.boxes, track.boxes[:4])
+    assert not np.array_equal(run(TRACKER, params, MovingSquare(4), BOX, seed=1).boxes, shorter.boxes)
+
+
+def test_the_canvas_does_not_matter(track, params, monkeypatch):
+    monkeypatch.setattr(images, "CANVASES", ((200, 300),))
+    np.testing.assert_array_equal(run(TRACKER, params, MovingSquare(10), BOX).boxes, track.boxes)
+
+
+def test_only_the_fully_connected_layers_are_in_the_state_and_all_of_them_learn(params):
+    frames = [images.make_frame(image) for image in MovingSquare(5)]
+    parts = programs(TRACKER)
+    before = jax.tree.map(np.array, params)
+    state = parts.init(params, frames[0], BOX, jax.random.key(0))
+    heads = [jax.tree.map(np.array, state.head)]
+    for frame in frames[1:]:
+        state, _ = parts.step(params, state, frame)
+        heads.append(jax.tree.map(np.array, state.head))
+    assert state.head.keys() == LAYERS
+    kernels = {layer["kernel"].shape for layer in params["backbone"].values()}
+    assert not kernels & {leaf.shape for leaf in jax.tree.leaves(state) if hasattr(leaf, "shape")}
+    for name in LAYERS:
+        for part in ("kernel", "bias"):
+            assert not np.array_equal(heads[0][name][part], before["head"].get(name, {}).get(part)), name
+            np.testing.assert_array_equal(heads[3][name][part], heads[0][name][part])
+            assert not np.array_equal(heads[4][name][part], heads[3][name][part]), name
+    for leaf, old in zip(jax.tree.leaves(params), jax.tree.leaves(before), strict=True):
+        np.testing.assert_array_equal(leaf, old)
+
+
+# --- what the framework asks of the network ------------------------------------------------------------------------
+
+
+def samples(count=6, seed=0):
+    rng = np.random.default_rng(seed)
+    overlap = np.array([0.95, 0.9, 0.8, 0.75, 0.2, 0.1], np.float32)[:count]
+    features = np.abs(rng.normal(size=(count, 72))).astype(np.float32)
+    return Samples(jnp.asarray(features), jnp.asarray(overlap), jnp.asarray(rng.uniform(size=(count, 4)), jnp.float32))
+
+
+LABELS = np.array([1, 1, 1, 1, 0, 0], np.int32)
+
+
+def head_of(architecture, location, seed=3):
+    extra = 4 if location else 0
+    rng = np.random.default_rng(seed)
+    shapes = {"fc4": (72, 16), "fc5": (16, 16), "fc6": (1, 16 + extra, 2)}
+    return {
+        name: {
+            "kernel": jnp.asarray(0.3 * rng.normal(size=shape), jnp.float32),
+            "bias": jnp.asarray(0.1 * rng.normal(size=(*shape[:-2], 2) if name == "fc6" else shape[-1:]), jnp.float32),
+        }
+        for name, shape in shapes.items()
+    }
+
+
+def outputs(head, rows, location):
+    """The network's last layers in NumPy."""
+    x = np.asarray(rows.features)
+    for name in ("fc4", "fc5"):
+        x = np.maximum(x @ np.asarray(head[name]["kernel"]) + np.asarray(head[name]["bias"]), 0)
+    if location:
+        x = np.concatenate([x, rows.location], axis=1)
+    return x @ np.asarray(head["fc6"]["kernel"])[0] + np.asarray(head["fc6"]["bias"])[0]
+
+
+@pytest.mark.parametrize("location", ["none", "normalised"])
+def test_a_score_is_the_target_output_itself(location):
+    model, head = mdnet.model_of(Config(location=location), TINY), head_of(TINY, location != "none")
+    expected = outputs(head, samples(), location != "none")[:, 1]
+    np.testing.assert_allclose(model.score(head, samples()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [Ranking(), Ranking(classification=0.7, ranking=0.5, margin=5.0)])
+def test_the_loss_is_cross_entropy_and_a_margin_between_samples_of_the_target(loss):
+    steady = dataclasses.replace(TINY, head=MDNetHead(16, dropout=0.0))
+    model, head = mdnet.model_of(Config(loss=loss), steady), head_of(TINY, False)
+    out = outputs(head, samples(), False)
+    cross = [-out[i, y] + np.log(np.exp(out[i]).sum()) for i, y in enumerate(LABELS)]
+    # Overlaps of the four positives fall from first to last.
+    pairs = [max(0, loss.margin - (out[i, 1] - out[j, 1])) for i in range(4) for j in range(i + 1, 4)]
+    expected = loss.classification * np.mean(cross) + loss.ranking * np.mean(pairs)
+    found = float(model.loss(head, samples(), jnp.asarray(LABELS), jax.random.key(0)))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_learning_drops_half_and_scoring_nothing():
+    model, head = mdnet.model_of(Config(), TINY), head_of(TINY, False)
+    losses = [float(model.loss(head, samples(), jnp.asarray(LABELS), jax.random.key(i))) for i in range(2)]
+    assert losses[0] != losses[1]
+    np.testing.assert_array_equal(model.score(head, samples()), model.score(head, samples()))
+
+
+@pytest.mark.parametrize(
+    ("location", "of", "expected"),
+    [
+        ("normalised", "box", (30 / 200, 10 / 100, 75 / 200, 15 / 100)),
+        ("printed", "box", (30, 10, 75 / 200, 15 / 100)),
+        # 107/75 of 75 x 15 about the same centre (67.5, 17.5).
+        ("normalised", "crop", (14 / 200, 6.8 / 100, 107 / 200, 21.4 / 100)),
+        ("printed", "crop", (14, 6.8, 107 / 200, 21.4 / 100)),
+    ],
+)
+def test_the_location_feature(location, of, expected):
+    config = Config(location=location, location_of=of)
+    box, size = jnp.asarray([[30.0, 10.0, 75.0, 15.0]]), jnp.asarray([100, 200], jnp.int32)
+    np.testing.assert_allclose(mdnet.model_of(config, TINY).location(box, size)[0], expected, rtol=1e-5)
+
+
+# --- crops ---------------------------------------------------------------------------------------------------------
+
+
+def smooth(height=160, width=200):
+    """An image without sharp edges: OpenCV's positions have steps of a 32nd of a pixel."""
+    y, x = np.mgrid[:height, :width]
+    waves = [120 + 60 * np.sin(x / a) + 50 * np.cos(y / b) for a, b in ((31, 23), (17, 41), (27, 19))]
+    return np.round(np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("name", "extent"), [("mdnet_vggm", (57.067, 114.133)), ("mdnet_vggm_py", (51.963, 103.925))])
+@pytest.mark.parametrize("box", [(100.0, 50.0, 40.0, 80.0), (-12.0, 60.0, 40.0, 80.0), (185.0, 120.0, 40.0, 80.0)])
+def test_crops_are_those_of_opencv(name, extent, box):
+    cv2 = pytest.importorskip("cv2")
+    frame = images.make_frame(smooth())
+    found = np.asarray(models.crops(ARCHITECTURES[name], frame, jnp.asarray([box])))[0]
+    # mdnet_family.md, section 2.3: source column of output column u = cx + ((u + 0.5) / 107 - 0.5) w_e - 0.5.
+    scale = [side / 107 for side in extent]
+    centre = [box[i] + box[2 + i] / 2 for i in range(2)]
+    offset = [c + (0.5 / 107 - 0.5) * e - 0.5 for c, e in zip(centre, extent, strict=True)]
+    warp = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
+    options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_CONSTANT}
+    expected = cv2.warpAffine(smooth().astype(np.float32), warp, (107, 107), borderValue=(128, 128, 128), **options)
+    # At the image's border neighbours differ by up to 100 grey levels, a 32nd of which is three.
+    assert np.abs(found - (expected - 128)).max() < (0.5 if box[0] == 100 else 3)
+    assert np.abs(found - (expected - 128)).mean() < 0.1
+
+
+def test_what_is_outside_the_image_is_zero_and_the_colours_are_rgb():
+    image = np.full((100, 100, 3), (200, 100, 50), np.uint8)
+    found = np.asarray(
+        models.crops(TINY, images.make_frame(image), jnp.asarray([[-200.0, 0, 50, 50], [30, 30, 20, 20]]))
+    )
+    assert (found[0] == 0).all()
+    np.testing.assert_allclose(found[1], np.broadcast_to([72.0, -28.0, -78.0], found[1].shape), atol=1e-4)
+
+
+def test_many_boxes_go_through_the_backbone_as_each_alone(params):
+    frame = images.make_frame(smooth())
+    some = np.random.default_rng(0).uniform([0, 0, 20, 20], [150, 100, 60, 60], (130, 4)).astype(np.float32)
+    features = jax.jit(lambda variables, some: models.features(TINY, variables, frame, some))
+    found = features(params["backbone"], some)
+    assert found.shape == (130, 3 * 3 * 8)
+    for i in (0, 63, 64, 129):
+        np.testing.assert_allclose(found[i], features(params["backbone"], some[i : i + 1])[0], rtol=1e-3, atol=1e-2)
+
+
+# --- configurations ------------------------------------------------------------------------------------------------
+
+
+def test_profiles_hold_the_constants_of_their_references():
+    # mdnet_family.md, sections 2.8, 2.11 and 3.2.
+    rows = {
+        "mdnet": (256, 5, 500, 5000, 50, 200, 30, 1e-4, 10, 3e-4, 96, 100, 20, 20, 10, None),
+        "mdnet_py2019": (256, 5, 500, 5000, 50, 200, 50, 5e-4, 15, 1e-3, 96, 100, 30, 30, 10, 10.0),
+        "rankloc": (300, 1, 500, 5000, 50, 50, 30, 2e-4, 10, 2e-4, 32, 100, 20, 20, 20, 10.0),
+    }
+    for name, row in rows.items():
+        f = CONFIGS[name].framework
+        found = (f.search.candidates, f.search.best, f.sampling.first_positives, f.sampling.first_negatives)
+        found += (f.sampling.positives, f.sampling.negatives, f.mining.first_iterations, f.mining.first_rate)
+        found += (f.mining.iterations, f.mining.rate, f.mining.negatives, f.memory.positive_frames)
+        found += (f.memory.negative_frames, f.memory.short_frames, f.memory.interval, f.mining.clip_norm)
+        assert found == row, name
+    assert CONFIGS["mdnet_py2019"].framework.regression.reference == "pytorch"
+    assert CONFIGS["mdnet"].loss == CONFIGS["rankloc_no_ranking"].loss == Ranking()
+    assert CONFIGS["rankloc"].loss.ranking / CONFIGS["rankloc"].loss.classification == 0.5
+    assert (CONFIGS["rankloc"].location, CONFIGS["rankloc_no_location"].location) == ("normalised", "none")
+
+
+def test_random_weights_need_no_file_and_are_always_the_same():
+    config = Config(architecture="mdnet_small", weights="random")
+    shapes = jax.eval_shape(lambda key: mdnet.init_params(config, key), jax.random.key(0))
+    assert shapes == models.shapes(ARCHITECTURES["mdnet_small"])["params"]
+    assert mdnet.weights_sha256(config) is None
+    assert "random" in mdnet.describe(config)
+
+
+def test_an_unknown_architecture_is_refused_however_a_known_one_is_spelt():
+    with pytest.raises(UserError, match="no architecture called 'mdnet_big'"):
+        mdnet.tracker(Config(architecture="mdnet_big"))
+    other = Config(architecture="MDNet-small", weights="random")
+    assert jax.eval_shape(lambda key: mdnet.init_params(other, key), jax.random.key(0))
+    assert mdnet.tracker(other) is mdnet.tracker(dataclasses.replace(other))
+
+
+@pytest.fixture
+def weights(monkeypatch):
+    """Weights of an architecture, as if read from a file."""
+    content = models.shapes(ARCHITECTURES["mdnet_small"])
+
+    def of(architecture):
+        monkeypatch.setattr(store, "locate", lambda name: Path(f"{name}.safetensors"))
+        monkeypatch.setattr(store, "load", lambda path: (content, SimpleNamespace(architecture=architecture)))
+        return content["params"]
+
+    return of
+
+
+def test_weights_of_the_architecture_are_taken_and_others_refused(weights):
+    config = Config(architecture="MDNet-small", weights="mine")
+    expected = weights("mdnet_small")
+    assert mdnet.init_params(config, jax.random.key(0)) == expected
+    weights("mdnet_vggm")
+    with pytest.raises(UserError, match=r"mine.safetensors holds weights of mdnet_vggm, not of mdnet_small"):
+        mdnet.init_params(config, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda: Config(location="normalized"), "location must be one of none, normalised, printed"),
+        (lambda: Config(location_of="target"), "location_of must be one of box, crop"),
+        (lambda: Ranking(ranking=-1.0), "ranking of Ranking must be at least 0"),
+    ],
+)
+def test_a_configuration_that_cannot_run_is_refused_in_a_sentence(change, message):
+    with pytest.raises(UserError, match=message):
+        change()
