@@ -179,7 +179,7 @@ def on_videos(options: Options, config: TrainConfig, weights: Path) -> dict[str,
     found = {}
     for group, (name, sequences) in groups.items():
         benchmark = benchmarks.load(name, options.data_dir if sequences else None, sequences)
-        entry = Entry(config.name, "siamese", tracker)
+        entry = Entry(config.name, like, tracker)
         [result] = comparison.from_runs(benchmark, evaluate([entry], benchmark, options.folder / "results"))
         for metric in ("auc", "precision_20"):
             found[f"{group}_{metric}"] = result.headline(

@@ -140,14 +140,15 @@ def score_maps(options: Tables, arm: str, pairs: Any) -> np.ndarray:
 def draw_maps(options: Tables, path: Path, count: int = 6) -> None:
     """A line for each pair: template, search region with the box, one map per arm."""
     pairs = hard_pairs(options, count)
-    maps = {arm: score_maps(options, arm, pairs) for arm in MAP_ARMS}
+    done = [arm for arm in MAP_ARMS if (arm, 0) in results(options)]
+    maps = {arm: score_maps(options, arm, pairs) for arm in done}
     lines = []
     for i in range(count):
         template = cv2.resize(np.asarray(pairs.template[i]).astype(np.uint8), (_SIDE, _SIDE))
         search = np.asarray(pairs.search[i]).astype(np.uint8)
         x1, y1, x2, y2 = (round(float(side)) for side in pairs.box_xyxy[i])
         marked = cv2.rectangle(search.copy(), (x1, y1), (x2, y2), (60, 220, 60), 2)
-        heats = [heat(search, maps[arm][i]) for arm in MAP_ARMS]
+        heats = [heat(search, maps[arm][i]) for arm in done]
         lines.append(np.concatenate([framed(tile) for tile in (template, marked, *heats)], axis=1))
     cv2.imwrite(str(path), np.concatenate(lines, axis=0))
 
