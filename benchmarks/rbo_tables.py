@@ -144,13 +144,18 @@ def draw_maps(options: Tables, path: Path, count: int = 6) -> None:
     maps = {arm: score_maps(options, arm, pairs) for arm in done}
     lines = []
     for i in range(count):
-        template = cv2.resize(np.asarray(pairs.template[i]).astype(np.uint8), (_SIDE, _SIDE))
-        search = np.asarray(pairs.search[i]).astype(np.uint8)
+        template = cv2.resize(shown(pairs.template[i]), (_SIDE, _SIDE))
+        search = shown(pairs.search[i])
         x1, y1, x2, y2 = (round(float(side)) for side in pairs.box_xyxy[i])
         marked = cv2.rectangle(search.copy(), (x1, y1), (x2, y2), (60, 220, 60), 2)
         heats = [heat(search, maps[arm][i]) for arm in done]
         lines.append(np.concatenate([framed(tile) for tile in (template, marked, *heats)], axis=1))
     cv2.imwrite(str(path), np.concatenate(lines, axis=0))
+
+
+def shown(image: Any) -> np.ndarray:
+    """A training image as `uint8`; changes of colour take some pixels out of range."""
+    return np.clip(np.asarray(image), 0, 255).astype(np.uint8)
 
 
 def heat(search: np.ndarray, scores: np.ndarray) -> np.ndarray:
