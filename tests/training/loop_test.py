@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_training
+from states import assert_same_bits, leaves
 
 from jaxtrack.errors import UserError
 from jaxtrack.models import siamese
@@ -26,18 +27,6 @@ from jaxtrack.weights import store
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
-
-
-def leaves(state):
-    plain = state.replace(key=jax.random.key_data(state.key))
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(plain)}
-
-
-def assert_same_bits(a, b):
-    a, b = leaves(a), leaves(b)
-    assert a.keys() == b.keys()
-    for name, leaf in a.items():
-        assert leaf.tobytes() == b[name].tobytes(), name
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_domains
 from rich.console import Console
+from states import assert_same_bits, leaves
 
 from jaxtrack.commands import train
 from jaxtrack.errors import UserError
@@ -26,18 +27,6 @@ RANKED = {"loss": Ranking(classification=1.0, ranking=0.5), "location": "normali
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "mdnet_tiny", tiny_domains.ARCHITECTURE)
-
-
-def leaves(state):
-    plain = state.replace(key=jax.random.key_data(state.key))
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(plain)}
-
-
-def assert_same_bits(a, b):
-    a, b = leaves(a), leaves(b)
-    assert a.keys() == b.keys()
-    for name, leaf in a.items():
-        assert leaf.tobytes() == b[name].tobytes(), name
 
 
 def records(folder):
