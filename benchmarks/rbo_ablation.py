@@ -6,22 +6,23 @@
     python benchmarks/rbo_ablation.py --study nanotrack_v1 --out ablation --data-dir DATA
 
 The warm start of `siamban_pico` is trained with cross entropy and the IoU loss alone; that of `nanotrack_v1` is its
-published weights, of which the backbone stays as it is. Seed by seed, each arm then sees the same pairs in the same
-order. What is finished lies in the folder and is not done again: killed at any moment, the same command goes on.
+published weights, of which the backbone stays as it is. Seed by seed, pairs are then rendered into the folder (12.5 GB,
+which go when all arms have seen them), and each arm sees the same ones in the same order. What is finished is not done
+again: killed at any moment, the same command goes on.
 `rbo_tables.py` prints what was found.
 """
 
 import dataclasses
 import json
+import shutil
+import statistics
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import tyro
+from stored_pairs import Stored, store
 from targets import APART, CHOICE
 
 from jaxtrack import files
@@ -35,7 +36,7 @@ from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.objective import Objective
 from jaxtrack.training.optimiser import FROM_NOTHING
 from jaxtrack.training.sources import Procedural, sample_numbers
-from jaxtrack.training.step import make_step
+from jaxtrack.training.step import make_step, on_each, split
 
 ARMS: dict[str, Objective] = {
     "ce": presets.BASELINE,
@@ -81,17 +82,9 @@ class Options:
         """Where the study lies."""
         return self.out / self.study
 
-
-@dataclasses.dataclass(frozen=True)
-class From(Procedural):
-    """Rendered pairs from a number on. Unlike those of another `seed`, they need no other compiled program."""
-
-    first: int = 0
-
-    def batches(self, first_step: int, batch: int, process: int, processes: int) -> Generator[np.ndarray, None, None]:
-        """Numbers of samples, moved."""
-        for numbers in super().batches(first_step, batch, process, processes):
-            yield numbers + np.uint32(self.first)
+    def pairs_folder(self, seed: int) -> Path:
+        """Where a seed's pairs lie while they are needed."""
+        return self.folder / f"pairs_{seed}"
 
 
 def warm_config() -> TrainConfig:
@@ -108,8 +101,13 @@ def warm_config() -> TrainConfig:
     )
 
 
+def first_pair(seed: int) -> int:
+    """The number of a seed's first pair; no other seed and no warm start has seen it or those that follow."""
+    return (seed + 1) << 24
+
+
 def arm_config(options: Options, arm: str, seed: int, start: str) -> TrainConfig:
-    """An arm under a seed: pairs that no other seed and no warm start has seen."""
+    """An arm under a seed."""
     small = options.study == "siamban_pico"
     optimiser = dataclasses.replace(
         FROM_NOTHING,
@@ -120,7 +118,7 @@ def arm_config(options: Options, arm: str, seed: int, start: str) -> TrainConfig
     return dataclasses.replace(
         presets.nano(f"{arm}_{seed}", ARMS[arm]),
         architecture=options.study,
-        source=From(first=(seed + 1) << 24),
+        source=Stored(options.pairs_folder(seed), first_pair(seed)),
         optimiser=optimiser,
         batch=BATCH,
         epochs=options.pairs // BATCH // EPOCH,
@@ -160,7 +158,7 @@ def measured(options: Options, config: TrainConfig, weights: Path) -> dict[str, 
 def on_pairs(config: TrainConfig, weights: Path) -> dict[str, float]:
     """Means over the pairs of the validation split."""
     config = dataclasses.replace(
-        config, source=From(), validation_pairs=VALIDATION_PAIRS, start=str(weights), objective=presets.BASELINE
+        config, source=Procedural(), validation_pairs=VALIDATION_PAIRS, start=str(weights), objective=presets.BASELINE
     )
     recipe = loop.make_recipe(config)
     state, _ = loop.first_state(config, recipe)
@@ -188,9 +186,9 @@ def on_videos(options: Options, config: TrainConfig, weights: Path) -> dict[str,
     return found
 
 
-def seconds_of_a_step(options: Options, arm: str) -> tuple[float, float]:
-    """Seconds of compiling, and of a step once it is."""
-    config = dataclasses.replace(arm_config(options, arm, 0, ""), batch=BATCH)
+def seconds_of_a_step(config: TrainConfig) -> float:
+    """Median of the seconds of a step on rendered pairs, once it is compiled."""
+    config = dataclasses.replace(config, source=Procedural())
     recipe, devices = loop.make_recipe(config), jax.devices()
     state, stage = loop.first_state(config, recipe)
     program = make_step(recipe, stage, loop.updates_of(config, stage), devices)
@@ -201,18 +199,30 @@ def seconds_of_a_step(options: Options, arm: str) -> tuple[float, float]:
         state, metrics = program(state, numbers, numbers)
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - start)
-    return program.compile_seconds, float(jnp.median(jnp.asarray(seconds[1:])))
+    return statistics.median(seconds[1:])
+
+
+def seconds_of_rendering() -> float:
+    """Median of the seconds of rendering a batch on all devices."""
+    program, devices = on_each(lambda _, items, numbers: Procedural().pairs(items), jax.devices()), jax.devices()
+    seconds = []
+    for i in range(4):
+        numbers = sample_numbers(i, BATCH, 0, 1)
+        start = time.perf_counter()
+        jax.block_until_ready(program((), *split((numbers, numbers), len(devices))))
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
 
 
 def print_hours(options: Options) -> None:
     """How long everything takes, from a few steps."""
-    compiling, step = seconds_of_a_step(options, "cr_igr")
-    warm = WARM_STEPS if options.study == "siamban_pico" else 0
-    steps = warm + options.pairs // BATCH * options.seeds * len(options.arms)
-    total = steps * step + (len(options.arms) + 1) * compiling
+    whole, rendering = seconds_of_a_step(arm_config(options, "cr_igr", 0, "")), seconds_of_rendering()
+    warm = WARM_STEPS * whole if options.study == "siamban_pico" else 0.0
+    steps = options.pairs // BATCH
+    seconds = warm + options.seeds * steps * (rendering + len(options.arms) * (whole - rendering))
     print(
-        f"{options.study}: {BATCH / step:.0f} pairs/s, compiling {compiling:.0f} s; {steps * BATCH} pairs take "
-        f"{total / 3600:.1f} h, evaluation apart"
+        f"{options.study}: rendering {BATCH / rendering:.0f} pairs/s, training on stored ones "
+        f"{BATCH / (whole - rendering):.0f}; all of it takes {seconds / 3600:.1f} h, compiling and evaluation apart"
     )
 
 
@@ -220,16 +230,23 @@ def run(options: Options) -> None:
     """Seed after seed, so that whatever is finished compares all arms."""
     start = warm_start(options)
     for seed in range(options.seeds):
-        for arm in options.arms:
-            config = arm_config(options, arm, seed, start)
-            path = options.folder / f"{config.name}.json"
-            if path.is_file():
-                continue
+        missing = [arm for arm in options.arms if not result_path(options, arm, seed).is_file()]
+        if missing:
+            store(Procedural(), first_pair(seed), options.pairs, options.pairs_folder(seed))
+        for arm in missing:
             begun = time.perf_counter()
+            config = arm_config(options, arm, seed, start)
             found = measured(options, config, trained(options, config))
-            files.write_text(path, json.dumps({"arm": arm, "seed": seed, "pairs": options.pairs, **found}, indent=1))
+            record = {"arm": arm, "seed": seed, "pairs": options.pairs, **found}
+            files.write_text(result_path(options, arm, seed), json.dumps(record, indent=1))
             minutes = (time.perf_counter() - begun) / 60
             print(f"{config.name}: AUC {found['procedural_auc']:.3f}, {minutes:.1f} minutes", flush=True)
+        shutil.rmtree(options.pairs_folder(seed), ignore_errors=True)
+
+
+def result_path(options: Options, arm: str, seed: int) -> Path:
+    """What was measured of an arm under a seed."""
+    return options.folder / f"{arm}_{seed}.json"
 
 
 def main(options: Options) -> None:

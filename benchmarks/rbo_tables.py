@@ -19,11 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 import tyro
-from rbo_ablation import ARMS, From, Options, Study, arm_config
+from rbo_ablation import ARMS, Options, Study, arm_config
 
 from jaxtrack.models import siamese
 from jaxtrack.training import objective, validation
 from jaxtrack.training.siamese import Recipe, make_recipe
+from jaxtrack.training.sources import Procedural
 from jaxtrack.weights import store
 
 TITLES = {
@@ -121,7 +122,7 @@ def hard_pairs(options: Tables, count: int, among: int = 256) -> Any:
     """The validation pairs on which plain cross entropy gives something outside the box the highest scores."""
     recipe, variables = network(options, "ce")
     numbers = jnp.arange(among, dtype=jnp.uint32)
-    pairs = jax.jit(From(split="validation").pairs)(numbers)
+    pairs = jax.jit(Procedural(split="validation").pairs)(numbers)
     keys = jax.vmap(jax.random.key)(numbers)
     measures = jax.jit(lambda pairs: validation.pair_measures(recipe, variables, pairs, keys))(pairs)
     hardest = jnp.argsort(jnp.where(pairs.negative, -1.0, measures["distractor"]), descending=True)[:count]

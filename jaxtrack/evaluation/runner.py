@@ -78,32 +78,36 @@ def evaluate(
     reporter = reporter or Reporter()
     methods = [trackers.build(entry.tracker, entry.config) for entry in entries]
     environment = provenance.environment()
-    stores: list[store.RunStore] = []
-    work: list[tuple[trackers.Method, list[_Job]]] = []
-    for entry, method in zip(entries, methods, strict=True):
-        runs = [
-            store.open_run(
-                results_dir,
-                benchmark.name,
-                store.Run(
-                    entry.label,
-                    entry.config,
-                    seed + repeat,
-                    weights_sha256=getattr(method, "weights_sha256", None),
-                    repeat=repeat,
-                    extra={"method": entry.tracker},
-                ),
-                environment=environment,
-            )
-            for repeat in range(repeats)
-        ]
-        work.append((method, _unfinished(entry, runs, benchmark)))
-        stores += runs
-    reporter.begin(sum(len(job.sequence) for _, jobs in work for job in jobs))
-    for method, jobs in work:
+    opened = [
+        [_open(results_dir, benchmark, entry, method, seed, repeat, environment) for repeat in range(repeats)]
+        for entry, method in zip(entries, methods, strict=True)
+    ]
+    work = [_unfinished(entry, runs, benchmark) for entry, runs in zip(entries, opened, strict=True)]
+    reporter.begin(sum(len(job.sequence) for jobs in work for job in jobs))
+    for method, jobs in zip(methods, work, strict=True):
         if jobs:
             _run_jobs(method, jobs, reporter)
-    return stores
+    return [results for runs in opened for results in runs]
+
+
+def _open(
+    results_dir: Path,
+    benchmark: Benchmark,
+    entry: Entry,
+    method: trackers.Method,
+    seed: int,
+    repeat: int,
+    environment: dict[str, Any],
+) -> store.RunStore:
+    identified = store.Run(
+        entry.label,
+        entry.config,
+        seed + repeat,
+        weights_sha256=getattr(method, "weights_sha256", None),
+        repeat=repeat,
+        extra={"method": entry.tracker},
+    )
+    return store.open_run(results_dir, benchmark.name, identified, environment=environment)
 
 
 def _unfinished(entry: Entry, runs: Sequence[store.RunStore], benchmark: Benchmark) -> list[_Job]:

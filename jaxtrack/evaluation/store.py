@@ -251,37 +251,42 @@ def open_run(
     Raises:
       UserError: the folder cannot be written, or holds results of something else.
     """
-    identity = json.loads(provenance.canonical(run.identity()))
     directory = Path(results_dir) / _file_stem(run.tracker) / run.id / _file_stem(benchmark)
     _make_writable(directory)
     _remove_stale(directory)
     store = RunStore(directory, {}, environment if environment is not None else provenance.environment())
+    new = _new_info(benchmark, run)
     if (directory / "run.json").exists():
         store.info = _read_info(directory)
-        if store.info["identity"] != identity or store.benchmark != benchmark:
-            difference = provenance.differences(store.info["identity"], identity) or f"benchmark {store.benchmark}"
-            raise UserError(
-                f"the results in {directory} belong to another run ({difference}): move that folder away "
-                "or choose another results folder"
+        if store.info["identity"] != new["identity"] or store.benchmark != benchmark:
+            difference = provenance.differences(store.info["identity"], new["identity"])
+            raise _not_ours(
+                f"the results in {directory} belong to another run ({difference or f'benchmark {store.benchmark}'})"
             )
-        return store
-    if store.sequences():
-        raise UserError(
-            f"{directory} holds results but no run.json that says what they came from: move that folder away "
-            "or choose another results folder"
-        )
-    store.info = {
+    elif store.sequences():
+        raise _not_ours(f"{directory} holds results but no run.json that says what they came from")
+    else:
+        store.info = new
+        _write_info(directory, new)
+    return store
+
+
+def _not_ours(what: str) -> UserError:
+    return UserError(f"{what}: move that folder away or choose another results folder")
+
+
+def _new_info(benchmark: str, run: Run) -> dict[str, Any]:
+    """What `run.json` says of a run that is new."""
+    return {
         "format": _FORMAT,
         "id": run.id,
         "benchmark": benchmark,
-        "identity": identity,
+        "identity": json.loads(provenance.canonical(run.identity())),
         "repeat": run.repeat,
         "extra": provenance.to_json(run.extra, "extra"),
         "created": provenance.now(),
         "environments": [],
     }
-    _write_info(directory, store.info)
-    return store
 
 
 def list_runs(results_dir: Path, benchmark: str | None = None) -> list[StoredRun]:

@@ -1,13 +1,7 @@
 """The loop: the same parameters however often it is killed and on however many devices it runs."""
 
 import dataclasses
-import gc
 import json
-import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,24 +11,10 @@ import tiny_training
 from states import assert_same_bits, leaves
 
 from jaxtrack.errors import UserError
-from jaxtrack.models import siamese
-from jaxtrack.models.siamese import ARCHITECTURES, BACKBONES
 from jaxtrack.training import loop
 from jaxtrack.training.objective import Objective
-from jaxtrack.weights import store
 
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
-        folder = tmp_path_factory.mktemp("whole")
-        return loop.train(tiny_training.config(), folder, devices=jax.devices()[:1]), folder
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def test_it_learns(uninterrupted):
@@ -243,86 +223,9 @@ def test_warnings_of_the_source_are_said(tmp_path, events):
     assert said[0] == "warning: these are circles"
 
 
-SCRIPT = """
-import os, resource, signal, sys
-sys.path.insert(0, {tests!r})
-import jax
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_num_cpu_devices", 4)  # as in the tests' own process: it has a part in how sums are split
-import tiny_training
-from pathlib import Path
-from jaxtrack.models.siamese import ARCHITECTURES
-from jaxtrack.training import checkpoints, loop, stopping
-ARCHITECTURES["tiny"] = tiny_training.ARCHITECTURE
-when = sys.argv[2]
-kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-if when == "first":  # before there is any checkpoint
-    checkpoints.Checkpoints.save = lambda *args: kill()
-if when == "saving":  # after the second save has begun
-    begin, count = checkpoints.Checkpoints.save, [0]
-    def save(self, *args):
-        begin(self, *args)
-        count[0] += 1
-        if count[0] == 2:
-            kill()
-    checkpoints.Checkpoints.save = save
-def report(record):
-    if when == "unfrozen" and record["step"] == 6:  # two steps into the second stage; its checkpoint is begun after
-        kill()
-    if when == "term" and record["step"] == 6:
-        os.kill(os.getpid(), signal.SIGTERM)
-    if when == "full" and record["step"] == 6:  # no file may grow beyond this
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-with stopping.stopping_on_signals() as stop:
-    loop.train(tiny_training.config(), Path(sys.argv[1]), devices=jax.devices()[:1], report=report, stop=stop)
-"""
-
-
-def train_in_a_process(folder, when):
-    script = SCRIPT.format(tests=str(Path(tiny_training.__file__).parent))
-    return subprocess.run(
-        [sys.executable, "-c", script, str(folder), when], capture_output=True, text=True, check=False
-    )
-
-
-@pytest.mark.parametrize("when", ["first", "saving", "unfrozen"])
-def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted, tmp_path, when):
-    killed = train_in_a_process(tmp_path, when)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = loop.train(tiny_training.config(), tmp_path, devices=jax.devices()[:1])
-    assert_same_bits(resumed, uninterrupted[0])
-    steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert steps == [3, 4, 6, 9, 12]
-
-
-def test_sigterm_saves_and_leaves_in_peace(uninterrupted, tmp_path):
-    stopped = train_in_a_process(tmp_path, "term")
-    assert stopped.returncode == 0, stopped.stderr
-    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())[-1] in (6, 7)
-    assert_same_bits(loop.train(tiny_training.config(), tmp_path, devices=jax.devices()[:1]), uninterrupted[0])
-
-
 def test_a_batch_that_does_not_divide_is_refused_with_sizes_that_do(tmp_path):
     with pytest.raises(UserError, match="batch of 6 does not divide over 4 devices: take 4 or 8"):
         loop.train(tiny_training.config(batch=6), tmp_path, devices=jax.devices()[:4])
-
-
-def test_another_configuration_does_not_go_on_in_the_folder(uninterrupted):
-    with pytest.raises(UserError, match=r"another configuration .*batch: 8 stored, 4 now"):
-        loop.train(tiny_training.config(batch=4), uninterrupted[1], devices=jax.devices()[:1])
-
-
-# Orbax leaves its tasks behind when one of them fails; they complain when they are collected, here, not anywhere later.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_damaged_checkpoint_is_named_and_left_alone(uninterrupted, tmp_path):
-    loop.train(tiny_training.config(epochs=1), tmp_path, devices=jax.devices()[:1])
-    newest = max((tmp_path / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    (newest / "state" / "manifest.ocdbt").write_bytes(b"")
-    with pytest.raises(UserError, match=rf"checkpoint {newest.name} cannot be restored .*: delete it to resume"):
-        loop.train(tiny_training.config(epochs=1), tmp_path, devices=jax.devices()[:1])
-    assert newest.is_dir()
-    gc.collect()
 
 
 def test_what_is_not_finite_stops_the_training_and_is_named(tmp_path, monkeypatch):
@@ -334,114 +237,3 @@ def test_what_is_not_finite_stops_the_training_and_is_named(tmp_path, monkeypatc
     config = tiny_training.config(source=Broken())
     with pytest.raises(UserError, match=r"step 3: .*loss.* not finite, in the samples 16 to 23"):
         loop.train(config, tmp_path, devices=jax.devices()[:1])
-
-
-def test_a_full_disk_is_said_and_the_training_goes_on_from_the_checkpoints_before(uninterrupted, tmp_path):
-    full = train_in_a_process(tmp_path, "full")
-    assert full.returncode == 1
-    assert "UserError" in full.stderr
-    assert "could not be written" in full.stderr
-    assert "the earlier ones are whole" in full.stderr
-    assert_same_bits(loop.train(tiny_training.config(), tmp_path, devices=jax.devices()[:1]), uninterrupted[0])
-
-
-TWO = textwrap.dedent("""
-    import sys
-    sys.path.insert(0, {tests!r})
-    import jax
-    jax.config.update("jax_num_cpu_devices", 2)
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize({address!r}, 2, int(sys.argv[1]))
-    import numpy as np
-    import tiny_training
-    from pathlib import Path
-    from jaxtrack.models.siamese import ARCHITECTURES
-    from jaxtrack.training import loop
-    ARCHITECTURES["tiny"] = tiny_training.ARCHITECTURE
-    state = loop.train(tiny_training.config(validation_pairs=6), Path({folder!r}))
-    if sys.argv[1] == "0":
-        np.savez({out!r}, *[np.asarray(leaf) for leaf in jax.tree.leaves(state.params)])
-""")
-
-
-def test_two_processes_agree_with_one(tmp_path):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    config = tiny_training.config(validation_pairs=6)
-    four = loop.train(config, tmp_path / "one", devices=jax.devices()[:4])
-    script = TWO.format(
-        tests=str(Path(tiny_training.__file__).parent),
-        address=address,
-        folder=str(tmp_path / "two"),
-        out=str(tmp_path / "params.npz"),
-    )
-    running = [
-        subprocess.Popen([sys.executable, "-c", script, str(i)], stderr=subprocess.PIPE, text=True) for i in range(2)
-    ]
-    errors = [process.communicate(timeout=300)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], errors
-    steps = [json.loads(line)["step"] for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
-    assert steps == [3, 4, 6, 9, 12]  # each once
-    logs = [json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1]) for name in ("one", "two")]
-    measured = [{name: value for name, value in log.items() if "validation" in name} for log in logs]
-    assert measured[0] == pytest.approx(measured[1], rel=1e-4, nan_ok=True)
-    assert "validation_iou" in measured[0]
-    with np.load(tmp_path / "params.npz") as saved:
-        for found, expected in zip(saved.values(), jax.tree.leaves(four.params), strict=True):
-            assert np.linalg.norm(found - expected) <= 1e-6 * np.linalg.norm(expected) + 1e-8
-
-
-# --- where it starts -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def backbone_file(tmp_path, monkeypatch):
-    """Weights of the tiny network's backbone alone, every number of it 0.25."""
-    monkeypatch.setitem(BACKBONES, "tiny_backbone", "tiny")
-    shapes = siamese.shapes(tiny_training.ARCHITECTURE)
-    backbone = {
-        kind: {"backbone": jax.tree.map(lambda leaf: np.full(leaf.shape, 0.25, np.float32), part["backbone"])}
-        for kind, part in shapes.items()
-    }
-    return store.save(tmp_path, "bone", backbone, store.Meta("tiny_backbone", "a file", ""))
-
-
-def test_a_training_may_start_from_a_backbone_and_draws_the_rest(backbone_file):
-    config = tiny_training.config(start=str(backbone_file))
-    started = loop.initial_variables(config, loop.make_recipe(config))
-    drawn = loop.initial_variables(tiny_training.config(), loop.make_recipe(config))
-    for kind, part in started.items():
-        assert all(bool((leaf == 0.25).all()) for leaf in jax.tree.leaves(part["backbone"]))
-        rest, expected = ({name: x for name, x in tree.items() if name != "backbone"} for tree in (part, drawn[kind]))
-        jax.tree.map(np.testing.assert_array_equal, rest, expected)
-
-
-def test_a_network_that_uses_less_of_the_backbone_takes_what_it_has(backbone_file):
-    config = tiny_training.config(start=str(backbone_file))
-    recipe = loop.make_recipe(config)
-    whole = loop._drawn_variables(config, recipe)
-    less = {kind: {**part, "backbone": dict(list(part["backbone"].items())[:2])} for kind, part in whole.items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_drawn_variables", lambda *_: less)
-        started = loop.initial_variables(config, recipe)
-    assert list(started["params"]["backbone"]) == list(less["params"]["backbone"])
-
-
-def test_a_training_may_start_from_a_whole_network_but_not_from_another_one(backbone_file, tmp_path, monkeypatch):
-    variables = jax.tree.map(
-        lambda leaf: np.full(leaf.shape, 0.5, np.float32), siamese.shapes(tiny_training.ARCHITECTURE)
-    )
-    path = store.save(tmp_path, "whole", variables, store.Meta("tiny", "a file", ""))
-    config = tiny_training.config(start=str(path))
-    started = loop.initial_variables(config, loop.make_recipe(config))
-    jax.tree.map(np.testing.assert_array_equal, started, variables)
-    wider = siamese.SMALL["siamban_pico"]
-    monkeypatch.setitem(ARCHITECTURES, "wider", wider)
-    for file in (path, backbone_file):
-        other = tiny_training.config(start=str(file), architecture="wider")
-        with pytest.raises(UserError, match=r"holds tiny\w*, the training is of wider"):
-            loop.initial_variables(other, loop.make_recipe(other))
