@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
+import training_speed
 import tyro
 from stored_pairs import Stored, store
 from targets import APART, CHOICE
@@ -31,12 +31,11 @@ from jaxtrack.data import benchmarks
 from jaxtrack.evaluation import comparison
 from jaxtrack.evaluation.runner import Entry, evaluate
 from jaxtrack.trackers import siamese
-from jaxtrack.training import loop, presets
+from jaxtrack.training import identity, loop, presets
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.objective import Objective
 from jaxtrack.training.optimiser import FROM_NOTHING
-from jaxtrack.training.sources import Procedural, sample_numbers
-from jaxtrack.training.step import make_step, on_each, split
+from jaxtrack.training.sources import Procedural
 
 ARMS: dict[str, Objective] = {
     "ce": presets.BASELINE,
@@ -138,7 +137,9 @@ def trained(options: Options, config: TrainConfig) -> Path:
     """The weights of a training, which goes on where it is; its checkpoints stay."""
     folder = options.folder / config.name
     path = folder / f"{config.name}.safetensors"
-    if not path.is_file():
+    if path.is_file():
+        identity.check(folder, config, {})
+    else:
         state = loop.train(config, folder, report=lambda record: _print(config, record))
         path = write_weights(config, folder, state, config.name)
     return path
@@ -186,37 +187,13 @@ def on_videos(options: Options, config: TrainConfig, weights: Path) -> dict[str,
     return found
 
 
-def seconds_of_a_step(config: TrainConfig) -> float:
-    """Median of the seconds of a step on rendered pairs, once it is compiled."""
-    config = dataclasses.replace(config, source=Procedural())
-    recipe, devices = loop.make_recipe(config), jax.devices()
-    state, stage = loop.first_state(config, recipe)
-    program = make_step(recipe, stage, loop.updates_of(config, stage), devices)
-    seconds = []
-    for i in range(4):
-        numbers = sample_numbers(i, BATCH, 0, 1).reshape(len(devices), -1)
-        start = time.perf_counter()
-        state, metrics = program(state, numbers, numbers)
-        jax.block_until_ready(metrics)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
-
-
-def seconds_of_rendering() -> float:
-    """Median of the seconds of rendering a batch on all devices."""
-    program, devices = on_each(lambda _, items, numbers: Procedural().pairs(items), jax.devices()), jax.devices()
-    seconds = []
-    for i in range(4):
-        numbers = sample_numbers(i, BATCH, 0, 1)
-        start = time.perf_counter()
-        jax.block_until_ready(program((), *split((numbers, numbers), len(devices))))
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
-
-
 def print_hours(options: Options) -> None:
     """How long everything takes, from a few steps."""
-    whole, rendering = seconds_of_a_step(arm_config(options, "cr_igr", 0, "")), seconds_of_rendering()
+    config = dataclasses.replace(arm_config(options, "cr_igr", 0, ""), source=Procedural())
+    training = training_speed.prepare(config)
+    for number in range(1, 4):
+        training.go(number)
+    whole, rendering = statistics.median(training.seconds), training_speed.rendering_seconds(config, 3)
     warm = WARM_STEPS * whole if options.study == "siamban_pico" else 0.0
     steps = options.pairs // BATCH
     seconds = warm + options.seeds * steps * (rendering + len(options.arms) * (whole - rendering))
@@ -230,7 +207,7 @@ def run(options: Options) -> None:
     """Seed after seed, so that whatever is finished compares all arms."""
     start = warm_start(options)
     for seed in range(options.seeds):
-        missing = [arm for arm in options.arms if not result_path(options, arm, seed).is_file()]
+        missing = [arm for arm in options.arms if not finished(options, arm, seed)]
         if missing:
             store(Procedural(), first_pair(seed), options.pairs, options.pairs_folder(seed))
         for arm in missing:
@@ -242,6 +219,17 @@ def run(options: Options) -> None:
             minutes = (time.perf_counter() - begun) / 60
             print(f"{config.name}: AUC {found['procedural_auc']:.3f}, {minutes:.1f} minutes", flush=True)
         shutil.rmtree(options.pairs_folder(seed), ignore_errors=True)
+
+
+def finished(options: Options, arm: str, seed: int) -> bool:
+    """Whether all that is asked of an arm is measured; refuses what was trained on another number of pairs."""
+    path = result_path(options, arm, seed)
+    if not path.is_file():
+        return False
+    row = json.loads(path.read_text())
+    if row["pairs"] != options.pairs:
+        raise SystemExit(f"{path} is of {row['pairs']} pairs, not {options.pairs}: choose another folder by --out")
+    return options.data_dir is None or "six_auc" in row
 
 
 def result_path(options: Options, arm: str, seed: int) -> Path:

@@ -47,7 +47,7 @@ MECHANISM = {
     "success": "IoU above 0.5",
     "rank": "Spearman of score and IoU",
     "positive": "P+",
-    "margin": "P+ minus P-",
+    "margin": "P+ minus the highest negative",
     "distractor": "strongest distractor",
 }
 MAP_ARMS = ("ce", "two_stage", "cr")

@@ -20,13 +20,12 @@ import jax
 import tyro
 from siamese_parts import matrix_peak, timed
 
-from jaxtrack.compilation import Program
 from jaxtrack.training import loop, presets
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.optimiser import Optimiser
 from jaxtrack.training.siamese import make_recipe
 from jaxtrack.training.sources import sample_numbers
-from jaxtrack.training.step import make_step
+from jaxtrack.training.step import make_step, on_each
 
 OBJECTIVES = {"ce": presets.BASELINE, "rbo": presets.CR_IGR}
 
@@ -83,14 +82,18 @@ def prepare(config: TrainConfig) -> Timed:
     step(0)
     numbers = sample_numbers(0, config.batch, 0, 1).reshape(len(devices), -1)
     flops = program.compiled(state, numbers, numbers).cost_analysis().get("flops", 0.0)
-    return Timed(step, flops / 1e9)
+    return Timed(step, len(devices) * flops / 1e9)  # XLA counts what one of them does
 
 
-def rendering_seconds(architecture: str, batch: int, rounds: int) -> float:
-    """Median of the seconds that rendering a batch takes."""
-    render = Program(make_recipe(configuration(architecture, "ce", batch)).pairs)
-    numbers = [sample_numbers(i, batch, 0, 1).ravel() for i in range(rounds + 1)]
-    return statistics.median([timed(lambda i=i: render(numbers[i])) for i in range(rounds + 1)][1:])
+def rendering_seconds(config: TrainConfig, rounds: int) -> float:
+    """Median of the seconds that rendering a batch takes, each device its share."""
+    devices = jax.devices()
+    program = on_each(lambda _, items, __: config.source.pairs(items), devices)
+    seconds = []
+    for number in range(rounds + 1):
+        numbers = sample_numbers(number, config.batch, 0, 1).reshape(len(devices), -1)
+        seconds.append(timed(lambda numbers=numbers: program((), numbers, numbers)))
+    return statistics.median(seconds[1:])
 
 
 def main(options: Options) -> None:
@@ -100,7 +103,7 @@ def main(options: Options) -> None:
     print("| network | losses | pairs/s | ms a pair | of it rendering | GFLOP a pair | share of the peak |")
     print("|---|---|---|---|---|---|---|")
     for name in options.architecture:
-        rendering = rendering_seconds(name, options.batch, options.rounds)
+        rendering = rendering_seconds(configuration(name, "ce", options.batch), options.rounds)
         trainings = {which: prepare(configuration(name, which, options.batch)) for which in options.objective}
         for i in range(options.rounds):
             for training in trainings.values():

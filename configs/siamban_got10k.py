@@ -3,7 +3,7 @@
 python train.py --config configs/siamban_got10k.py
 
 Hardware: made for three GPUs of 11 GB or more; has not been run.
-The paper has no number for it.
+The paper's number: AO 57.9 on GOT-10k's test videos (Table 2).
 """
 
 from jaxtrack.training import presets

@@ -3,7 +3,7 @@
 python train.py --config configs/siamrpn_got10k.py
 
 Hardware: made for four GPUs of 11 GB or more; has not been run.
-The paper has no number for it.
+The paper's number: AO 51.7 on GOT-10k's test videos (Table 2).
 """
 
 from jaxtrack.training import presets

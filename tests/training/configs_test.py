@@ -16,7 +16,8 @@ from jaxtrack.training.domains.config import DomainConfig
 from jaxtrack.training.optimiser import epoch_rates
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
-# Table 4 of the RBO paper: weights of CR, of each half of IGR, and of IGR-ori.
+# The arms of the RBO paper's Table 4: weights of CR, of each half of IGR (both the released code's), and of IGR-ori,
+# which was never released and has IGR's here.
 ABLATION = {"": (0, 0, 0), "_cr": (0.5, 0, 0), "_cr_igr_ori": (0.5, 0, 0.25), "_rbo": (0.5, 0.25, 0)}
 RANKING = ("classification_ranking", "iou_ranking", "joint_ranking")
 

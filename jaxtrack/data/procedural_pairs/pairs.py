@@ -33,7 +33,7 @@ _PAIRS = 0x7061
 
 @struct.dataclass
 class Pair:
-    """A training pair; images are BGR, whole grey levels in [0, 255].
+    """A training pair; images are BGR, grey levels in [0, 255] as they are rendered; changes of colour may leave these.
 
     Attributes:
       template: `float32 [127, 127, 3]`, the target in the middle.

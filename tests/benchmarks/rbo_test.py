@@ -1,0 +1,70 @@
+"""The ablation of the ranking losses: what counts as finished, and what its tables say."""
+
+import json
+
+import numpy as np
+import pytest
+import rbo_ablation
+import rbo_tables
+import scipy.stats
+from rbo_ablation import Options
+
+OURS, BASE = {0: 0.62, 1: 0.60, 2: 0.64}, {0: 0.60, 1: 0.59, 2: 0.60}
+
+
+def row(arm, seed, **values):
+    return {"arm": arm, "seed": seed, "pairs": 3200, **values}
+
+
+@pytest.fixture
+def options(tmp_path):
+    """A study of which one arm is finished, on rendered videos alone."""
+    options = Options(out=tmp_path, pairs=3200)
+    options.folder.mkdir()
+    rbo_ablation.result_path(options, "ce", 0).write_text(json.dumps(row("ce", 0, procedural_auc=0.5)))
+    return options
+
+
+def test_what_is_measured_is_not_done_again(options):
+    assert rbo_ablation.finished(options, "ce", 0)
+    assert not rbo_ablation.finished(options, "ce", 1)
+
+
+def test_what_was_measured_without_real_targets_is_measured_again_with_them(options, tmp_path):
+    assert not rbo_ablation.finished(Options(out=options.out, pairs=3200, data_dir=tmp_path), "ce", 0)
+
+
+def test_results_of_another_budget_are_refused(options):
+    with pytest.raises(SystemExit, match=r"ce_0\.json is of 3200 pairs, not 6400: choose another folder by --out"):
+        rbo_ablation.finished(Options(out=options.out, pairs=6400), "ce", 0)
+
+
+def test_budgets_are_whole_epochs_and_arms_are_known():
+    for wrong in ({"pairs": 3300}, {"arms": ("cr", "cs")}):
+        with pytest.raises(SystemExit, match="pairs must be a multiple of 3200"):
+            Options(**wrong)
+
+
+def test_no_two_seeds_share_a_pair():
+    first = [rbo_ablation.first_pair(seed) for seed in range(3)]
+    assert first[0] >= rbo_ablation.WARM_STEPS * rbo_ablation.BATCH
+    assert min(np.diff(first)) >= Options().pairs
+
+
+def test_differences_are_paired_by_seed_and_their_interval_is_students():
+    mean, half = rbo_tables.difference(OURS, BASE)
+    expected = scipy.stats.ttest_rel(list(OURS.values()), list(BASE.values())).confidence_interval(0.95)
+    assert (mean - half, mean + half) == pytest.approx((expected.low, expected.high))
+    # A seed that only one of them has does not count.
+    assert rbo_tables.difference({**OURS, 3: 0.9}, BASE) == (mean, half)
+    assert np.isnan(rbo_tables.difference({0: 0.6}, BASE)[1])
+
+
+@pytest.mark.parametrize(("ours", "bold"), [(OURS, False), ({seed: auc + 0.02 for seed, auc in BASE.items()}, True)])
+def test_a_difference_that_the_seeds_can_tell_from_none_is_bold(ours, bold):
+    rows = {(arm, seed): {"auc": auc} for arm, values in (("ce", BASE), ("cr", ours)) for seed, auc in values.items()}
+    text = rbo_tables.cell(rows, "cr", "auc")
+    assert ("**" in text) == bold
+    assert text.startswith(f"{np.mean(list(ours.values())):.3f} (")
+    assert rbo_tables.cell(rows, "ce", "auc") == "0.597"
+    assert rbo_tables.cell(rows, "igr", "auc") == ""
