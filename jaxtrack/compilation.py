@@ -72,7 +72,9 @@ class Program:
     def __call__(self, *args: Any) -> Any:
         """Runs the program, compiling it first where these shapes are new."""
         if jax.process_count() > 1:
-            # Compiled ahead of time, a pmap asks every process for the arrays of all.
+            # Compiled ahead of time, a pmap asks every process for the arrays of all, so there is no check of memory.
+            # And no cache unless JAX is given a folder: only the first process writes to it. Where the others do not
+            # see what it wrote, they compile while it does not, and on GPUs wait for its share of XLA's autotuning.
             return self._jitted(*args)
         return self.compiled(*args)(*args)
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that lock."""
 
 import contextlib
 import os
@@ -6,12 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from jaxtrack.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file, open for writing, that takes the place of `path` when all is written, and vanishes after an error.
 
     The folder is created if needed. No reader ever sees half a file, whenever the process is killed.
+
+    Raises:
+      OSError: it cannot be written; `filename` and `strerror` say what and why.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,9 +34,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
+        # On a full disk `write` does not say of which file, and nobody knows the one with the other name.
+        if isinstance(error, OSError) and error.filename in (None, str(unfinished)):
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
 
 
@@ -34,3 +47,32 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8, whole or not at all."""
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def locked(path: Path, taken: str) -> Iterator[None]:
+    """Inside, nobody else is inside with the same path; the file is there for so long. Its folder is created if needed.
+
+    The lock ends with the process, whatever ends that. A platform or file system that has no locks locks nothing.
+
+    Raises:
+      UserError: somebody else is inside; `taken` is the sentence.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as opened:
+        while fcntl is not None:
+            file = opened.enter_context(path.open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(taken) from error
+            except OSError:  # some network file systems have no locks
+                pass
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    break  # else whoever had the lock has removed the file in between
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -1,6 +1,16 @@
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from jaxtrack.files import replacing, write_text
+from jaxtrack import files
+from jaxtrack.errors import UserError
+from jaxtrack.files import locked, replacing, write_text
 
 
 def test_a_text_is_written_as_it_is_and_its_folder_made(tmp_path):
@@ -34,4 +44,92 @@ def test_until_all_is_written_the_old_file_is_there(tmp_path):
 def test_an_interrupt_leaves_nothing_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "x"):
         raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_full_disk_leaves_unsaid_is_said(tmp_path, monkeypatch):
+    """The error of a write names no file; that of opening names one that nobody has heard of."""
+
+    def full_disk(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full_disk)
+        with pytest.raises(OSError, match="No space left") as raised:
+            write_text(tmp_path / "run.json", "new")
+    assert (raised.value.filename, raised.value.strerror) == (str(tmp_path / "run.json"), "No space left on device")
+    (tmp_path / f".run.json.{os.getpid()}.tmp").mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        write_text(tmp_path / "run.json", "new")
+    assert raised.value.filename == str(tmp_path / "run.json")
+
+
+def test_an_error_with_another_file_stays_as_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, replacing(tmp_path / "copy"):
+        (tmp_path / "original").read_bytes()
+    assert raised.value.filename == str(tmp_path / "original")
+
+
+# --- locks ---------------------------------------------------------------------------------------------------------
+
+TAKEN = "somebody else is in the folder"
+
+
+def test_one_at_a_time_holds_a_lock_whose_file_goes_with_it(tmp_path):
+    path = tmp_path / "new" / ".lock"
+    with locked(path, TAKEN):
+        for _ in range(2):
+            with pytest.raises(UserError, match=TAKEN), locked(path, TAKEN):
+                pytest.fail("two are inside")
+        assert path.is_file()
+    assert list(path.parent.iterdir()) == []
+    with locked(path, TAKEN):
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    path = tmp_path / ".lock"
+    script = (
+        "import sys, time; from pathlib import Path; from jaxtrack.files import locked\n"
+        "with locked(Path(sys.argv[1]), ''):\n    print('inside', flush=True); time.sleep(600)"
+    )
+    root = str(Path(files.__file__).parents[1])
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"inside\n"
+        with pytest.raises(UserError, match=TAKEN), locked(path, TAKEN):
+            pytest.fail("two are inside")
+        process.send_signal(signal.SIGKILL)
+    assert path.is_file()
+    with locked(path, TAKEN):
+        pass
+
+
+def test_a_lock_whose_file_was_removed_before_it_was_got_is_none(tmp_path, monkeypatch):
+    """The one who had it may end between the opening and the locking."""
+    path, flock = tmp_path / ".lock", files.fcntl.flock
+
+    def late(file, how):
+        if file.name and not removed:
+            removed.append(path.unlink())
+        flock(file, how)
+
+    removed = []
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    with locked(path, TAKEN), pytest.raises(UserError, match=TAKEN), locked(path, TAKEN):
+        pytest.fail("two are inside")
+
+
+def test_where_nothing_can_be_locked_nothing_is(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.fcntl, "flock", none)
+        with locked(tmp_path / "a", TAKEN), locked(tmp_path / "a", TAKEN):
+            pass
+    monkeypatch.setattr(files, "fcntl", None)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(locked(tmp_path / "b", TAKEN))
     assert list(tmp_path.iterdir()) == []

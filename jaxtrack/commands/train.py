@@ -20,7 +20,7 @@ from jaxtrack.commands._tracker_choice import load_config, option_names, refuse
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance
 from jaxtrack.evaluation.runner import Entry
-from jaxtrack.training import kinds, loop, stopping
+from jaxtrack.training import identity, kinds, loop, stopping
 from jaxtrack.training.config import Training
 from jaxtrack.training.task import TrainState
 from jaxtrack.weights import store
@@ -36,7 +36,7 @@ class Options:
     """
 
     config: Annotated[str, tyro.conf.arg(metavar="FILE")] = "configs/smoke.py"
-    """A Python file with a function config() that returns a TrainConfig, or a DomainConfig for MDNet and RankLoc."""
+    """A Python file with a function config() that returns a training's configuration, such as a TrainConfig."""
     out: Path = Path("runs")
     """Where trainings lie; this one in a folder of its name."""
     export: str = ""
@@ -46,9 +46,9 @@ class Options:
     coordinator: str = ""
     """For several hosts: HOST:PORT of the first process; or "auto" where JAX finds it out: Slurm, Kubernetes, Open MPI,
     TPU pods."""
-    processes: int = 1
-    """Number of processes, with a coordinator's HOST:PORT."""
-    process: int = 0
+    processes: int | None = None
+    """How many processes there are, with a coordinator's HOST:PORT."""
+    process: int | None = None
     """Number of this process, from 0, with a coordinator's HOST:PORT."""
 
 
@@ -94,12 +94,13 @@ def _make_cpu_devices(wanted: int, batch: int) -> None:
 
 
 def write_weights(config: Training, folder: Path, state: TrainState, name: str) -> Path:
-    """`<name>.safetensors` and its record in the folder of the training."""
-    identity = provenance.canonical(provenance.to_json(config))
+    """`<name>.safetensors` and its record in the folder of the training, whose config.json is their source."""
+    # The folder's own: fields that are not compared may have changed, and newer ones come, since it was written.
+    trained_by = identity.configuration(folder) or provenance.to_json(config)
     meta = store.Meta(
         architecture=config.architecture,
         source="config.json",
-        source_sha256=hashlib.sha256(identity.encode()).hexdigest(),
+        source_sha256=hashlib.sha256(provenance.canonical(trained_by).encode()).hexdigest(),
         note=f"trained by jaxtrack: {config.name}, {int(state.step)} steps",
     )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -107,16 +108,57 @@ def write_weights(config: Training, folder: Path, state: TrainState, name: str) 
 
 
 def _join(options: Options) -> None:
-    """Makes this process one of several, if the options say so."""
+    """Makes this process one of several, if the options say so; `UserError` where they do not fit together."""
+    counted = (options.processes, options.process) != (None, None)
     if options.coordinator == "auto":
+        if counted:
+            raise UserError("--coordinator auto finds out --processes and --process: leave them out, or give HOST:PORT")
         try:
-            jax.distributed.initialize()
+            jax.distributed.initialize(**_devices_of_cluster())
         except ValueError as error:
             raise UserError(
                 f"--coordinator auto: JAX does not know this cluster ({error}): give HOST:PORT of the first process"
             ) from error
     elif options.coordinator:
-        jax.distributed.initialize(options.coordinator, options.processes, options.process)
+        place = _place(options)
+        # Where JAX finds the variables of Slurm or Open MPI, it would use one device of this host's.
+        jax.distributed.initialize(options.coordinator, *place, cluster_detection_method="deactivate")
+    elif counted:
+        raise UserError(
+            "--processes and --process need --coordinator, HOST:PORT of the first process: without it each would train "
+            "alone in the same folder"
+        )
+
+
+def _place(options: Options) -> tuple[int, int]:
+    """Number of processes and number of this one, with a coordinator's HOST:PORT."""
+    host, _, port = options.coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(
+            f"--coordinator must be auto, or HOST:PORT of the first process as in node1:1234, not {options.coordinator}"
+        )
+    count, number = options.processes, options.process
+    if count is None or number is None:
+        raise UserError(
+            "--coordinator HOST:PORT needs --processes, how many there are, and --process, the number of this one"
+        )
+    if not 0 <= number < count:
+        raise UserError(f"--process counts from 0 to below --processes: {number} of {count} cannot be")
+    return count, number
+
+
+def _devices_of_cluster() -> dict[str, Any]:
+    """What makes a process that is alone on its host use all devices there.
+
+    Under Slurm and Open MPI, for which JAX looks in this order, it gives each process the one device of its rank on the
+    host, and a process for each host would leave the others idle.
+    """
+    known = os.environ
+    if "OMPI_COMM_WORLD_LOCAL_SIZE" in known:
+        alone = known["OMPI_COMM_WORLD_LOCAL_SIZE"] == "1"
+    else:
+        alone = "SLURM_NTASKS" in known and known["SLURM_NTASKS"] == known.get("SLURM_STEP_NUM_NODES")
+    return {"local_device_ids": []} if alone and "JAX_LOCAL_DEVICE_IDS" not in known else {}
 
 
 def _parse(argv: Sequence[str], prog: str) -> tuple[Options, Training]:
@@ -163,7 +205,7 @@ class _Progress:
         # What is not finite stands as text in a record.
         counted, measure = self._config.counted, self._config.measure
         measured = record.get(f"validation_{measure}")
-        validation = "" if measured is None else f"  {_TITLES[measure]} {float(measured):.3f}"
+        validation = "" if measured is None else f"  {_TITLES.get(measure, measure)} {float(measured):.3f}"
         self._console.print(
             f"{now[1]}/{self._config.steps}  loss {record['loss']:.4f}  rate {record['rate']:.2e}  "
             f"{record[f'{counted}_per_second']:.1f} {counted}/s, {record['data_wait']:.0%} waiting for data  "

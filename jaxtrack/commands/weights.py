@@ -16,29 +16,26 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxtrack.commands import _training_record
-from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
-from jaxtrack.models.siamese import BACKBONES, PUBLISHED
-from jaxtrack.weights import known, names, pytorch, shapes, store, torchvision
+from jaxtrack.weights import known, published, shapes, store
 
 _File = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE")]
 _Weights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE|NAME")]
 _LICENCE = "Apache-2.0"  # of weights that come with jaxtrack
 _COUNTERS = ("num_batches_tracked", "running_mean", "running_var")
-_NAMES_IN_A_MESSAGE = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Import:
-    """Converts a published PyTorch file into NAME.safetensors and NAME.json, which trackers load.
+    """Converts a published file into NAME.safetensors and NAME.json, which trackers load.
 
-    torchvision's resnet50 becomes the backbone of the Siamese trackers, to start training from.
+    torchvision's resnet50 and MatConvNet's VGG-M become backbones, to start training from.
     """
 
     file: _File
-    """The PyTorch file."""
+    """The file, of PyTorch (.pth), MatConvNet (.mat) or Caffe (.caffemodel)."""
     architecture: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Network that the weights belong to, or resnet50; by default recognised by the names of the tensors."""
+    """Network that the weights belong to, or backbone; by default recognised by what the file holds."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Name of the files written; by default the one under which trackers look for this published file (`list`), or the
     architecture's."""
@@ -48,7 +45,7 @@ class Import:
 
 @dataclasses.dataclass(frozen=True)
 class Inspect:
-    """Says what a PyTorch or safetensors file is, then lists its tensors."""
+    """Says what a published or safetensors file is, then lists its tensors."""
 
     file: _Weights
     """The file, or the name under which trackers look for weights."""
@@ -56,7 +53,7 @@ class Inspect:
 
 @dataclasses.dataclass(frozen=True)
 class Verify:
-    """Checks a PyTorch file, or weights: readable, unchanged, of the right shapes, all numbers finite."""
+    """Checks a published file, or weights: readable, unchanged, of the right shapes, all numbers finite."""
 
     file: _Weights
     """The file, or the name under which trackers look for weights."""
@@ -125,14 +122,13 @@ def _import(options: Import) -> None:
     """Reads, converts and stores; nothing is written unless all of it fits."""
     if options.name is not None:
         _check_name(options.name)
-    state = pytorch.read(options.file)
+    file = published.read(options.file)
     digest = store.sha256_of(options.file)
-    architecture = _architecture(options.architecture, state, options.file)
-    name = options.name or _default_name(options.file, digest) or architecture
-    variables = _convert(state, architecture, options.file)
+    architecture, variables = file.convert(options.architecture)
+    name = options.name or _default_name(options.file, digest, architecture)
     _refuse_to_replace(options.out, name, digest)
-    published = known.find(digest)
-    note = "" if published is None else f"{published.what}, published by {published.published_by}"
+    row = known.find(digest)
+    note = "" if row is None else f"{row.what}, published by {row.published_by}"
     meta = store.Meta(architecture, options.file.name, digest, note)
     path = store.save(options.out, name, variables, meta)
     _, meta = store.load(path)
@@ -145,32 +141,12 @@ def _check_name(name: str) -> None:
         raise UserError(f"{name!r} is no name for files: give one of letters, digits and any of . + - _ by --name")
 
 
-def _default_name(path: Path, digest: str) -> str:
-    """The name that trackers know a published file by, told by its sha256 or else its own name; empty if unknown."""
-    by_name = next((row for row in known.table() if row.name == path.stem), None)
-    published = known.find(digest) or by_name
-    return "" if published is None else published.import_as
-
-
-def _architecture(asked: str | None, state: dict[str, np.ndarray], path: Path) -> str:
-    """The architecture asked for, or else the one that the tensors' names show."""
-    if asked is not None:
-        return match_name(asked, (*PUBLISHED, *BACKBONES), what="architecture")
-    found = names.detect({name: array.shape for name, array in state.items()})
-    if found is None:
-        raise UserError(
-            f"{path} holds tensors such as {', '.join(list(state)[:_NAMES_IN_A_MESSAGE])}, which belong to no network "
-            f"that jaxtrack has; if they should, say by --architecture which: "
-            f"{', '.join((*PUBLISHED, *BACKBONES))}"
-        )
-    return found
-
-
-def _convert(state: dict[str, np.ndarray], architecture: str, path: Path) -> dict:
-    try:
-        return torchvision.to_flax(state) if architecture == torchvision.NAME else names.to_flax(state, architecture)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+def _default_name(path: Path, digest: str, architecture: str) -> str:
+    """The name that trackers know a published file by, told by its sha256 or else its own name; else the network's."""
+    # MDNet's file in PyTorch is called like one in MATLAB, which becomes another network.
+    rows = (*known.table(), *(row for row in known.online() if row.architecture == architecture))
+    row = known.find(digest) or next((row for row in rows if row.name == path.stem), None)
+    return architecture if row is None else row.import_as
 
 
 def _refuse_to_replace(folder: Path, name: str, digest: str) -> None:
@@ -205,11 +181,12 @@ def _pack(options: Pack) -> None:
 def _inspect(path: Path) -> None:
     """What the file is, then its tensors."""
     imported = path.suffix == store.SUFFIX
-    tensors = store.header(path) if imported else _torch_tensors(path)
+    file = None if imported else published.read(path)
+    tensors = store.header(path) if file is None else _tensors(file.arrays())
     sizes = {name: int(np.prod(shape, dtype=np.int64)) for name, (_, shape) in tensors.items()}
     parameters = sum(size for name, size in sizes.items() if _is_parameter(name))
     digest = store.sha256_of(path)
-    origin = _record(path, digest) if imported else _published(tensors, digest)
+    origin = _record(path, digest) if file is None else _published(file, digest)
     counts = {"tensors": f"{len(tensors)} ({sum(sizes.values()):,} numbers)"}
     counts |= {"parameters": f"{parameters:,} (running statistics not counted)"}
     for label, text in {"architecture": origin.pop("architecture"), **counts, **origin, "sha256": digest}.items():
@@ -220,14 +197,13 @@ def _inspect(path: Path) -> None:
     _print(table)
 
 
-def _published(tensors: dict[str, tuple[str, tuple[int, ...]]], digest: str) -> dict[str, str]:
-    """What names, shapes and the sha256 tell of a PyTorch file."""
-    found = names.detect({name: shape for name, (_, shape) in tensors.items()})
-    published = known.find(digest)
+def _published(file: published.File, digest: str) -> dict[str, str]:
+    """What its content and the sha256 tell of a published file."""
+    row = known.find(digest)
     source = "no published file that jaxtrack knows by its sha256"
-    if published is not None:
-        source = f"{published.published_by}: {published.what}"
-    return {"architecture": found or "none that jaxtrack has", "source": source}
+    if row is not None:
+        source = f"{row.published_by}: {row.what}"
+    return {"architecture": file.architecture() or "none that jaxtrack has", "source": source}
 
 
 def _record(path: Path, digest: str) -> dict[str, str]:
@@ -244,9 +220,9 @@ def _record(path: Path, digest: str) -> dict[str, str]:
     return origin
 
 
-def _torch_tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """(dtype, shape) of the tensors of a PyTorch file by their names."""
-    return {name: (str(array.dtype), array.shape) for name, array in pytorch.read(path).items()}
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """(dtype, shape) of the arrays of a published file by their names."""
+    return {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
 
 
 def _printable(name: str) -> Text:
@@ -266,10 +242,9 @@ def _verify(path: Path) -> None:
         origin = f"imported from {meta.source} (sha256 {meta.source_sha256[:16]}…)"
         _say(f"OK: {path} is {meta.architecture}, {meta.note if meta.trained else origin}")
         return
-    state = pytorch.read(path)
-    _check_finite(state, path)
-    architecture = _architecture(None, state, path)
-    _convert(state, architecture, path)
+    file = published.read(path)
+    _check_finite(file.arrays(), path)
+    architecture, _ = file.convert()
     _say(f"OK: {path} is {architecture}; {_origin(store.sha256_of(path))}")
 
 
@@ -282,16 +257,18 @@ def _check_finite(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 def _origin(digest: str) -> str:
     """One sentence on where a file with this sha256 comes from."""
-    published = known.find(digest)
-    if published is None:
+    row = known.find(digest)
+    if row is None:
         return f"sha256 {digest[:16]}…, of no published file that jaxtrack knows by its sha256"
-    return f"sha256 {digest[:16]}…, as published by {published.published_by}: {published.what}"
+    return f"sha256 {digest[:16]}…, as published by {row.published_by}: {row.what}"
 
 
 def _list() -> None:
     """A table of the weights that come with jaxtrack, then one for each publisher."""
     _list_shipped()
-    for (publisher, licence), rows in itertools.groupby(known.table(), lambda row: (row.published_by, row.licence)):
+    for (publisher, licence), rows in itertools.groupby(
+        known.everything(), lambda row: (row.published_by, row.licence)
+    ):
         cells = [("file", "import as", "what", "architecture", "sha256")]
         cells += [(row.name, row.import_as, row.what, row.architecture, row.sha256) for row in rows]
         columns = [column for column in zip(*cells, strict=True) if any(column[1:])]

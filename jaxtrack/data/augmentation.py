@@ -28,7 +28,7 @@ _COLOUR_AXES = (
     (4.64467907, 4.73710203, 4.88324118),
 )
 _SMALLEST_BLUR_PX, _BLURS = 5, 21
-_GREY_WEIGHTS = (0.114, 0.587, 0.299)
+GREY_WEIGHTS = (0.114, 0.587, 0.299)  # of B, G and R, as in OpenCV
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def box_in_crop(box_xyxy: Array, window: Array, out_size: int) -> Array:
 
 def grey(image: Array) -> Array:
     """Replaces BGR by its luma in all three channels, with OpenCV's weights; `float32 [H, W, 3]`."""
-    luma = image @ jnp.array(_GREY_WEIGHTS, jnp.float32)
+    luma = image @ jnp.array(GREY_WEIGHTS, jnp.float32)
     return jnp.broadcast_to(luma[..., None], image.shape)
 
 

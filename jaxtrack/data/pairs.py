@@ -27,6 +27,7 @@ ALL = -1
 _LAST_INDEX = 2**32
 _PASSES, _REPETITION, _SAMPLE = range(3)  # independent streams of random numbers of one seed
 _THREADS = 4
+_KILLED = "Worker process was terminated unexpectedly"  # Grain's words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +63,10 @@ class PairSampling:
     """Probability that the search image shows another target: one of a dataset chosen uniformly."""
     gray: float = 0.0
     """Probability that both images are to be made grey."""
-    videos_per_epoch: int = 600_000
-    """Number of pairs that count as an epoch."""
 
     def __post_init__(self) -> None:
         """Refuses what is no probability, and uses that are empty or given twice."""
-        check_numbers(self, positive=("videos_per_epoch",), not_negative=("negative", "gray"))
+        check_numbers(self, not_negative=("negative", "gray"))
         for name in ("negative", "gray"):
             if getattr(self, name) > 1:
                 raise UserError(f"{name} of PairSampling must be at most 1, not {getattr(self, name):g}")
@@ -109,10 +108,6 @@ class DiskPairs:
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker opens the files itself: the indexes may be large, and open files cannot be sent.
         return _reopened, (self.folders, self.config)
-
-    def steps_per_epoch(self, global_batch: int) -> int:
-        """Number of whole batches in an epoch."""
-        return self.config.videos_per_epoch // global_batch
 
     def sample(self, index: int, seed: int) -> Sample:
         """Draws pair `index` of the training with `seed`, a pure function of both.
@@ -182,7 +177,7 @@ class DiskPairs:
           An iterator of what `sample` returns, with a leading axis. Closing it (`close`) stops threads and workers.
 
         Raises:
-          UserError: numbers that make no sense; while iterating, what `sample` raises.
+          UserError: numbers that make no sense; while iterating, what `sample` raises, or that a worker was killed.
         """
         local = _local_batch(global_batch, process_index, process_count, workers)
         if start_step < 0 or seed < 0:
@@ -214,8 +209,10 @@ class DiskPairs:
 
 def _reopened(folders: tuple[Path, ...], config: PairSampling) -> DiskPairs:
     if multiprocessing.parent_process() is not None:
-        # Ctrl-C reaches all processes of a terminal; what is to be done, the one that started the workers decides.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Ctrl-C reaches all processes of a terminal, a cluster's SIGTERM all of a job. What is to be done, the one that
+        # started the workers decides; Grain ends them by an event, or else by SIGKILL.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     return DiskPairs(folders, config)
 
 
@@ -291,6 +288,13 @@ def _host_batches(make: Callable[[int], Sample], count: int, size: int, workers:
     iterator = iter(samples.batch(size))
     try:
         yield from iterator
+    except RuntimeError as error:
+        if _KILLED not in str(error):
+            raise
+        raise UserError(
+            f"one of {workers} worker processes that decode images was killed, mostly for want of memory: start again "
+            "with fewer workers; a training goes on from its last checkpoint, which is whole"
+        ) from error
     finally:
         iterator.close()
 

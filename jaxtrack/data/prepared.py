@@ -86,10 +86,17 @@ def read_index(folder: Path) -> Index:
 
 
 def fingerprint(folder: Path) -> str:
-    """The sha256 of a prepared dataset's index: of names, frames, boxes and the sizes of its files, not of images."""
-    folder = Path(folder).expanduser()
-    _check_finished(folder)
-    return hashlib.sha256((folder / INDEX_NAME).read_bytes()).hexdigest()
+    """The sha256 of what a prepared dataset's index tells of: names, frames, boxes and the sizes of its files.
+
+    Not of images, and not of what was dropped: with that stand paths of the folder that it was prepared from.
+    """
+    index = read_index(folder)
+    digest = hashlib.sha256(f"{index.dataset} {index.split}".encode())
+    for name, value in sorted(vars(index).items()):
+        if isinstance(value, np.ndarray):
+            digest.update(f"{name} {value.dtype} {value.shape}".encode())
+            digest.update(value.tobytes())
+    return digest.hexdigest()
 
 
 def _check_finished(folder: Path) -> None:

@@ -47,7 +47,7 @@ def select_cross_entropy(
       logits: `[B, N, 2]`.
       labels: `[B, N]`.
       released: take a set of exactly one sample for an empty one, as the released code of SiamRPN++, SiamBAN and RBO
-        does by an oversight.
+        does by an oversight. The set is that of this batch alone: not for a part of a batch whose terms are summed.
       negatives: draw at most so many negatives from the whole pool (48 in the released SiamRPN++-RBO); None takes all.
       key: a typed random key, for drawing.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 ANCHOR_RATIOS = (0.33, 0.5, 1.0, 2.0, 3.0)  # height / width
 ANCHOR_SCALE = 8
+Kind = Literal["anchors", "points"]
 
 
 class Candidates(NamedTuple):
@@ -48,7 +49,43 @@ def anchor_sizes(stride: int) -> np.ndarray:
     return np.asarray(sizes, np.float32)
 
 
-def candidates(kind: Literal["anchors", "points"], stride: int, cls: jax.Array, loc: jax.Array) -> Candidates:
+def anchors(kind: Kind, side: int, stride: int, centre_px: float = 0.0) -> np.ndarray:
+    """Centres and sizes (x, y, width, height) of all anchors (anchor-major, then row, then column) or points.
+
+    Args:
+      kind: which of the two; points have no size, 0.
+      side: cells of the score map in a row.
+      stride: distance of neighbouring cells, crop pixels.
+      centre_px: position of the crop's centre in x and y.
+
+    Returns:
+      `float32 [N, 4]`.
+    """
+    centres = grid(side, stride) + np.float32(centre_px)
+    sizes = anchor_sizes(stride) if kind == "anchors" else np.zeros((1, 2), np.float32)
+    return np.concatenate([np.tile(centres, (len(sizes), 1)), np.repeat(sizes, len(centres), axis=0)], axis=-1)
+
+
+def decode(kind: Kind, side: int, stride: int, parts: jax.Array, centre_px: float = 0.0) -> jax.Array:
+    """Boxes (cx, cy, w, h) in crop pixels from what a network says of all anchors or points; `[..., N, 4]` to the same.
+
+    Args:
+      kind: which of the two; the others as for `anchors`.
+      side: cells of the score map in a row.
+      stride: distance of neighbouring cells, crop pixels.
+      parts: of anchors (dx, dy) in their sizes and (dw, dh) as logarithms; of points the distances (left, top, right,
+        bottom) to the box's sides, pixels.
+      centre_px: position of the crop's centre in x and y.
+    """
+    fixed = anchors(kind, side, stride, centre_px).reshape((1,) * (parts.ndim - 2) + (-1, 4))
+    centres, sizes = fixed[..., :2], fixed[..., 2:]
+    if kind == "points":
+        middles = centres + (parts[..., 2:] - parts[..., :2]) / 2
+        return jnp.concatenate([middles, parts[..., :2] + parts[..., 2:]], axis=-1)
+    return jnp.concatenate([centres + parts[..., :2] * sizes, jnp.exp(parts[..., 2:]) * sizes], axis=-1)
+
+
+def candidates(kind: Kind, stride: int, cls: jax.Array, loc: jax.Array) -> Candidates:
     """Scores and boxes of all anchors (anchor-major, then row, then column) or points.
 
     Args:
@@ -62,16 +99,10 @@ def candidates(kind: Literal["anchors", "points"], stride: int, cls: jax.Array, 
     logits = cls.reshape(side * side, 2, count)
     scores = jax.nn.softmax(logits, axis=1)[:, 1].T.reshape(-1)  # [A * S * S]
     parts = jnp.moveaxis(loc.reshape(side * side, 4, count), 2, 0).reshape(-1, 4)  # [A * S * S, 4]
-    points = jnp.asarray(np.tile(grid(side, stride), (count, 1)))
-    if kind == "points":
-        centres = points + (parts[:, 2:] - parts[:, :2]) / 2
-        return Candidates(scores, jnp.concatenate([centres, parts[:, :2] + parts[:, 2:]], axis=-1))
-    sizes = jnp.asarray(np.repeat(anchor_sizes(stride), side * side, axis=0))
-    boxes = jnp.concatenate([points + parts[:, :2] * sizes, jnp.exp(parts[:, 2:]) * sizes], axis=-1)
-    return Candidates(scores, boxes)
+    return Candidates(scores, decode(kind, side, stride, parts))
 
 
-def candidate_windows(kind: Literal["anchors", "points"], count: int) -> np.ndarray:
+def candidate_windows(kind: Kind, count: int) -> np.ndarray:
     """The cosine window of `count` candidates, `float32 [count]`."""
     per_cell = len(ANCHOR_RATIOS) if kind == "anchors" else 1
     return window(math.isqrt(count // per_cell), per_cell)

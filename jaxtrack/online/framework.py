@@ -11,7 +11,7 @@ program without branches: what is not due is a loop that runs zero times.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import flax.struct
 import jax
@@ -20,13 +20,11 @@ import jax.numpy as jnp
 from jaxtrack import boxes as boxes_lib
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
-from jaxtrack.online import frame_memory, mining, ridge, samplers
+from jaxtrack.online import frame_memory, mining, ridge, sample_boxes, samplers
 from jaxtrack.online.frame_memory import FrameMemory, Pool, Samples
 from jaxtrack.online.mining import Mining
-from jaxtrack.online.samplers import Limits
+from jaxtrack.online.sample_boxes import Reference, Sampling
 from jaxtrack.tracker import Prediction
-
-Reference = Literal["matlab", "pytorch"]
 
 
 class Model(NamedTuple):
@@ -69,43 +67,6 @@ class Search:
         check_numbers(self, positive=("candidates", "translation", "scale", "widening", "widest", "best"))
         if self.best > self.candidates:
             raise UserError(f"{self.best} candidates cannot be the best of {self.candidates}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """Which boxes become samples of target and background."""
-
-    first_positives: int = 500
-    """Positives of the first frame."""
-    first_negatives: int = 5000
-    """Negatives of the first frame, half of them near and half all over the image."""
-    positives: int = 50
-    """Positives of a later frame."""
-    negatives: int = 200
-    """Negatives of a later frame."""
-    positive_translation: float = 0.1
-    """Farthest shift of positives, in mean sides."""
-    positive_scale: float = 1.05**5
-    """Largest factor of their size."""
-    first_negative_scale: float = 1.05**10
-    """Largest factor of the size of the first frame's near negatives."""
-    negative_translation: float = 2.0
-    """Farthest shift of later negatives, in mean sides."""
-    negative_scale: float = 1.05**5
-    """Largest factor of their size."""
-    positive_overlap: float = 0.7
-    """Smallest IoU of a positive with the target."""
-    first_negative_overlap: float = 0.5
-    """Largest IoU of a negative of the first frame."""
-    negative_overlap: float = 0.3
-    """Largest IoU of a negative of a later frame."""
-    limits: Limits = Limits()
-    """What every box obeys."""
-
-    def __post_init__(self) -> None:
-        """Refuses samples of nothing."""
-        counts = ("first_positives", "first_negatives", "positives", "negatives")
-        check_numbers(self, positive=counts, not_negative=("positive_translation", "negative_translation"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,54 +160,6 @@ def samples_at(model: Model, fixed: Any, frame: Frame, boxes: jax.Array, target:
     return Samples(model.features(fixed, frame, boxes), overlap, model.location(boxes, frame.size))
 
 
-# --- which boxes ---------------------------------------------------------------------------------------------------
-
-
-def _chosen(
-    key: jax.Array,
-    surplus: jax.Array,
-    target: jax.Array,
-    count: int,
-    low: float,
-    high: float,
-    area: tuple[float, float] | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    index, valid = samplers.select(key, surplus, target, count, low, high, area)
-    # What takes the room of a missing box is the target: its features are numbers, and it never counts.
-    return jnp.where(valid[:, None], surplus[index], target[None]), valid
-
-
-def positive_boxes(
-    config: Sampling, key: jax.Array, target: jax.Array, size: jax.Array, count: int
-) -> tuple[jax.Array, jax.Array]:
-    """Boxes that overlap the target much, `[count, 4]`, and which of them there are, `bool [count]`."""
-    draw_key, choose_key = jax.random.split(key)
-    shift, scale = config.positive_translation, config.positive_scale
-    surplus = samplers.gaussian(draw_key, target, size, 2 * count, shift, scale, config.limits)
-    return _chosen(choose_key, surplus, target, count, config.positive_overlap, 1.0)
-
-
-def negative_boxes(
-    config: Sampling, key: jax.Array, target: jax.Array, size: jax.Array, *, overlap: float | None = None
-) -> tuple[jax.Array, jax.Array]:
-    """Boxes of a frame's background near the target, as `positive_boxes`."""
-    draw_key, choose_key = jax.random.split(key)
-    count, shift, scale = config.negatives, config.negative_translation, config.negative_scale
-    surplus = samplers.uniform(draw_key, target, size, 2 * count, shift, scale, config.limits)
-    return _chosen(choose_key, surplus, target, count, 0.0, config.negative_overlap if overlap is None else overlap)
-
-
-def first_negative_boxes(
-    config: Sampling, key: jax.Array, target: jax.Array, size: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Boxes of the first frame's background, near and far."""
-    near_key, far_key, choose_key = jax.random.split(key, 3)
-    count = config.first_negatives
-    near = samplers.uniform(near_key, target, size, count, 1.0, config.first_negative_scale, config.limits)
-    far = samplers.whole(far_key, target, size, count, 1.0, config.limits)
-    return _chosen(choose_key, jnp.concatenate([near, far]), target, count, 0.0, config.first_negative_overlap)
-
-
 # --- the first frame -----------------------------------------------------------------------------------------------
 
 
@@ -264,9 +177,9 @@ def init(config: Framework, model: Model, fixed: Any, head: Any, frame: Frame, b
     """
     key, positive_key, negative_key, later_key, learn_key, regression_key = jax.random.split(key, 6)
     sampling, size = config.sampling, frame.size
-    boxes, valid = positive_boxes(sampling, positive_key, box, size, sampling.first_positives)
+    boxes, valid = sample_boxes.positives(sampling, positive_key, box, size, sampling.first_positives)
     positives = _stored(config, samples_at(model, fixed, frame, boxes, box))
-    far_boxes, far_valid = first_negative_boxes(sampling, negative_key, box, size)
+    far_boxes, far_valid = sample_boxes.first_negatives(sampling, negative_key, box, size)
     everything = _stored(config, samples_at(model, fixed, frame, far_boxes, box))
     rest = jax.tree.map(jnp.zeros_like, head)
     head, _, _ = mining.train(
@@ -284,7 +197,7 @@ def init(config: Framework, model: Model, fixed: Any, head: Any, frame: Frame, b
     row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), positives)
     memory = config.memory
     negatives = frame_memory.create(memory.negative_frames, sampling.negatives, row)
-    near, near_valid = negative_boxes(sampling, later_key, box, size, overlap=sampling.first_negative_overlap)
+    near, near_valid = sample_boxes.negatives(sampling, later_key, box, size, overlap=sampling.first_negative_overlap)
     near_samples = samples_at(model, fixed, frame, near, box)
     return State(
         box=box,
@@ -311,14 +224,9 @@ def _learn_regression(
     regression = config.regression
     if not regression.samples:
         return None
-    draw_key, choose_key = jax.random.split(key)
-    count, limits, area = regression.samples, config.sampling.limits, None
-    if regression.reference == "matlab":
-        surplus = samplers.regression(draw_key, box, frame.size, 10 * count, limits)
-    else:
-        surplus = samplers.uniform(draw_key, box, frame.size, 14 * count, 0.3, 1.6, limits, aspect=1.1)
-        area = (1.0, 2.0)
-    boxes, valid = _chosen(choose_key, surplus, box, count, regression.overlap, 1.0, area)
+    count, overlap, reference = regression.samples, regression.overlap, regression.reference
+    limits = config.sampling.limits
+    boxes, valid = sample_boxes.regression(limits, key, box, frame.size, count, overlap, reference)
     features = model.flat(model.features(fixed, frame, boxes))
     return ridge.fit(features, boxes, box, valid, penalty=regression.penalty, constant=regression.constant)
 
@@ -366,8 +274,8 @@ def _collect(
     """Adds the frame's samples to the memories if the target was found; else nothing is computed."""
     sampling = config.sampling
     positive_key, negative_key = jax.random.split(key)
-    boxes, valid = positive_boxes(sampling, positive_key, state.box, frame.size, sampling.positives)
-    far, far_valid = negative_boxes(sampling, negative_key, state.box, frame.size)
+    boxes, valid = sample_boxes.positives(sampling, positive_key, state.box, frame.size, sampling.positives)
+    far, far_valid = sample_boxes.negatives(sampling, negative_key, state.box, frame.size)
     both = jnp.concatenate([boxes, far])
 
     def compute(_: jax.Array, samples: Samples) -> Samples:

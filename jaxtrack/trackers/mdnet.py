@@ -13,26 +13,21 @@ Where this differs from the reference implementations:
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError, check_numbers
-from jaxtrack.images import Frame
 from jaxtrack.losses import margin_ranking
 from jaxtrack.models import mdnet as models
 from jaxtrack.models import vgg_m
-from jaxtrack.online import framework
+from jaxtrack.online import loading
 from jaxtrack.online.frame_memory import Samples
-from jaxtrack.online.framework import Framework, Model, Regression, Sampling, Search, State
+from jaxtrack.online.framework import Framework, Memory, Model, Regression, Sampling, Search
+from jaxtrack.online.loading import RANDOM
 from jaxtrack.online.mining import PROFILES, Mining
-from jaxtrack.tracker import Prediction, Tracker
-from jaxtrack.weights import store
-
-RANDOM = "random"  # instead of weights: random numbers
+from jaxtrack.tracker import Tracker
 
 Location = Literal["none", "normalised", "printed"]
 LocationOf = Literal["box", "crop"]
@@ -98,7 +93,7 @@ _RANKLOC = Config(
             bias_decay=True,
             clip_norm=10.0,
         ),
-        memory=framework.Memory(interval=20),
+        memory=Memory(interval=20),
     ),
     loss=Ranking(ranking=0.5),
     location="normalised",
@@ -108,10 +103,11 @@ CONFIGS = {
     "mdnet": Config(),
     "mdnet_py2019": Config(
         architecture="mdnet_vggm_py",
+        weights="mdnet_py2019",
         framework=Framework(
             sampling=Sampling(positive_scale=1.3, first_negative_scale=1.6, negative_scale=1.3),
             mining=PROFILES["mdnet_py2019"],
-            memory=framework.Memory(negative_frames=30, short_frames=30),
+            memory=Memory(negative_frames=30, short_frames=30),
             regression=Regression(constant="free", reference="pytorch"),
         ),
     ),
@@ -130,17 +126,8 @@ def tracker(config: Config = CONFIGS["mdnet"]) -> Tracker:
 
 def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
     """The tracker around a network."""
-    model = model_of(config, architecture)
-
-    def init(params: Any, frame: Frame, box: jax.Array, key: jax.Array) -> State:
-        branch_key, key = jax.random.split(key)
-        head = vgg_m.with_new_branch(params["head"], branch_key, location=config.location != "none")
-        return framework.init(config.framework, model, params["backbone"], head, frame, box, key)
-
-    def step(params: Any, state: State, frame: Frame) -> tuple[State, Prediction]:
-        return framework.step(config.framework, model, params["backbone"], state, frame)
-
-    return Tracker(init=init, step=step)
+    new_head = functools.partial(vgg_m.with_new_branch, location=config.location != "none")
+    return loading.tracker(config.framework, model_of(config, architecture), new_head)
 
 
 def model_of(config: Config, architecture: models.Architecture) -> Model:
@@ -179,24 +166,12 @@ def _location(config: Config, architecture: models.Architecture, boxes: jax.Arra
 
 def init_params(config: Config, key: jax.Array) -> dict[str, Any]:
     """The weights, `{"backbone", "head"}`; `UserError` where there are none that fit."""
-    name = _architecture(config)
-    if config.weights == RANDOM:
-        return models.stored(models.initial(models.ARCHITECTURES[name], key))
-    path = weights_file(config)
-    variables, meta = store.load(path)
-    if meta.architecture != name:
-        raise UserError(f"{path} holds weights of {meta.architecture}, not of {name}")
-    return variables["params"]
+    return loading.params(models, _architecture(config), config.weights, key)
 
 
 def weights_sha256(config: Config) -> str | None:
     """What tells the weights of a configuration from others; None for random ones, which are always the same."""
-    return None if config.weights == RANDOM else store.checked_sha256(weights_file(config))
-
-
-def weights_file(config: Config) -> Path:
-    """Where the weights of a configuration lie; `UserError` if they are not there."""
-    return store.locate(config.weights)
+    return loading.weights_sha256(config.weights)
 
 
 def describe(config: Config) -> str:
@@ -208,4 +183,4 @@ def describe(config: Config) -> str:
 
 def _architecture(config: Config) -> str:
     """The name of the network, however it is spelt."""
-    return match_name(config.architecture, sorted(models.ARCHITECTURES), what="architecture")
+    return loading.architecture_name(models, config.architecture)

@@ -22,20 +22,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError, check_numbers
-from jaxtrack.images import Frame
 from jaxtrack.losses import anchors
 from jaxtrack.models import rpn
 from jaxtrack.models import rpn2t as models
-from jaxtrack.online import framework
+from jaxtrack.online import loading
 from jaxtrack.online.frame_memory import Samples
-from jaxtrack.online.framework import Framework, Memory, Model, State
+from jaxtrack.online.framework import Framework, Memory, Model
 from jaxtrack.online.mining import Mining
-from jaxtrack.tracker import Prediction, Tracker
+from jaxtrack.tracker import Tracker
 from jaxtrack.weights import store
-
-RANDOM = "random"  # instead of weights: random numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,17 +99,7 @@ def tracker(config: Config = CONFIGS["rpn2t"]) -> Tracker:
 
 def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
     """The tracker around a network."""
-    model = model_of(config, architecture)
-
-    def init(params: Any, frame: Frame, box: jax.Array, key: jax.Array) -> State:
-        scores_key, key = jax.random.split(key)
-        head = models.with_new_scores(params["head"], scores_key)
-        return framework.init(config.framework, model, params["backbone"], head, frame, box, key)
-
-    def step(params: Any, state: State, frame: Frame) -> tuple[State, Prediction]:
-        return framework.step(config.framework, model, params["backbone"], state, frame)
-
-    return Tracker(init=init, step=step)
+    return loading.tracker(config.framework, model_of(config, architecture), models.with_new_scores)
 
 
 def model_of(config: Config, architecture: models.Architecture) -> Model:
@@ -150,23 +136,18 @@ def _kept_as(config: Config) -> Any:
 def init_params(config: Config, key: jax.Array) -> dict[str, Any]:
     """The weights, `{"backbone", "head"}`; `UserError` where there are none that fit."""
     name = _architecture(config)
-    if config.weights == RANDOM:
-        return models.stored(models.initial(models.ARCHITECTURES[name], key))
-    path = weights_file(config)
-    variables, meta = store.load(path)
-    if meta.architecture != name and (name, meta.architecture) != (models.TEACHER, models.PROPOSALS):
-        raise UserError(f"{path} holds weights of {meta.architecture}, not of {name}")
-    return models.stored(variables["params"])
+    fitting = (models.PROPOSALS,) if name == models.TEACHER else ()
+    return loading.params(models, name, _weights(config), key, fitting=fitting)
 
 
 def weights_sha256(config: Config) -> str | None:
     """What tells the weights of a configuration from others; None for random ones, which are always the same."""
-    return None if config.weights == RANDOM else store.checked_sha256(weights_file(config))
+    return loading.weights_sha256(_weights(config))
 
 
 def weights_file(config: Config) -> Path:
     """Where the weights of a configuration lie; `UserError` if they are not there."""
-    return store.locate(config.weights or _architecture(config))
+    return store.locate(_weights(config))
 
 
 def describe(config: Config) -> str:
@@ -181,6 +162,11 @@ def describe(config: Config) -> str:
     return f"{config.architecture}{weights}, learns {learnt}"
 
 
+def _weights(config: Config) -> str:
+    """The name or the path of the weights."""
+    return config.weights or _architecture(config)
+
+
 def _architecture(config: Config) -> str:
     """The name of the network, however it is spelt."""
-    return match_name(config.architecture, sorted(models.ARCHITECTURES), what="architecture")
+    return loading.architecture_name(models, config.architecture)

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import json
 import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -15,18 +16,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from jaxtrack import files
 from jaxtrack.errors import UserError
 from jaxtrack.training.stopping import uninterrupted
 from jaxtrack.training.task import TrainState
+
+# How Orbax calls what it writes into the folder of a checkpoint.
+_ABOUT, _METRICS = "_CHECKPOINT_METADATA", Path("metrics", "metrics")
 
 
 class Checkpoints:
     """The checkpoints in a folder; the newest few are kept, and those that the policy picks out."""
 
     def __init__(
-        self, folder: Path, *, keep: int | None, best: str | None = None, always: Collection[int] = frozenset()
+        self,
+        folder: Path,
+        *,
+        keep: int | None,
+        best: str | None = None,
+        always: Collection[int] = frozenset(),
+        clean: bool = False,
     ):
         """Opens the folder, which need not exist.
 
@@ -35,15 +47,28 @@ class Checkpoints:
           keep: how many of the newest are kept; None for all.
           best: the metric whose greatest value is kept, too; NaN is less than any. None for none.
           always: steps that are kept whatever comes after them.
+          clean: delete what a process that was killed has left half-written. Not for a folder in which another
+            process may be writing.
+
+        Raises:
+          UserError: what is noted beside a checkpoint, or its metrics, are damaged.
         """
+        for path in sorted(folder.glob(f"*/{_METRICS.as_posix()}")):
+            _check_metrics(path, best)
         # Orbax's own policies do not fit its own protocols in the eyes of a type checker.
         every_call: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
-        self._orbax = ocp.training.Checkpointer(
-            str(folder.absolute()),
-            save_decision_policy=every_call,
-            preservation_policy=_policy(keep, best, always),
-            cleanup_tmp_directories=True,
-        )
+        try:
+            self._orbax = ocp.training.Checkpointer(
+                str(folder.absolute()),
+                save_decision_policy=every_call,
+                preservation_policy=_policy(keep, best, always),
+                cleanup_tmp_directories=clean,
+            )
+        except ValueError as error:
+            damaged = next((path for path in sorted(folder.glob(f"*/{_ABOUT}")) if _read(path) is None), folder)
+            raise UserError(
+                f"{damaged} is damaged ({_first_line(error)}): delete its checkpoint to go on with the others"
+            ) from error
         self.folder, self._best = folder, best
 
     @property
@@ -69,6 +94,22 @@ class Checkpoints:
         with self._writing(None):
             self._orbax.wait()
 
+    def unmeasured(self, step: int) -> bool:
+        """Whether there is a checkpoint of that step, saved without metrics."""
+        return any(checkpoint.step == step and not checkpoint.metrics for checkpoint in self._orbax.checkpoints)
+
+    def add_metrics(self, step: int, metrics: dict[str, Any]) -> None:
+        """Gives metrics to a checkpoint that was saved without; `UserError` as `save`.
+
+        Saved once more it would be deleted first, and might be the only one.
+        """
+        with self._writing(step):
+            if jax.process_index() == 0:
+                files.write_text(self.folder / str(step) / _METRICS, json.dumps(metrics))
+            if jax.process_count() > 1:
+                multihost_utils.sync_global_devices(f"metrics of checkpoint {step}")
+            self._orbax.reload()
+
     def find(self, which: str) -> int:
         """The step of a checkpoint: `best`, the one with the best validation, or a step written out."""
         if which == "best" and self._best is not None:
@@ -87,11 +128,17 @@ class Checkpoints:
     def _about(self, step: int) -> Any:
         """What `save` notes beside the arrays."""
         try:
-            return self._orbax.metadata(step).custom_metadata or {}
+            about: Any = self._orbax.metadata(step).custom_metadata
         except Exception as error:  # as in `load`
             raise UserError(
                 f"{self.folder}: checkpoint {step} cannot be read ({_first_line(error)}): delete it"
             ) from error
+        if not isinstance(about, dict) or not {"stage", "sha256"} <= about.keys():
+            raise UserError(
+                f"{self.folder}: checkpoint {step} is damaged: {self.folder / str(step) / _ABOUT} is missing or not "
+                "what was saved: delete the checkpoint to resume from an earlier one"
+            )
+        return about
 
     def load(self, step: int, like: TrainState) -> TrainState:
         """The state of a checkpoint.
@@ -113,7 +160,7 @@ class Checkpoints:
                 "an earlier one, or train in another folder"
             ) from error
         self._check_shapes(step, plain, abstract)
-        if _digest(plain) != self._about(step).get("sha256"):
+        if _digest(plain) != self._about(step)["sha256"]:
             raise UserError(
                 f"{self.folder}: checkpoint {step} is damaged: its numbers are not those that were saved: delete it to "
                 "resume from an earlier one"
@@ -150,6 +197,25 @@ class Checkpoints:
                     f"{self.folder}: {what} could not be written ({_first_line(error)}): make room and start the "
                     "training again; the earlier ones are whole"
                 ) from error
+
+
+def _check_metrics(path: Path, best: str | None) -> None:
+    """Refuses a file that holds no metrics, or not the one that tells the best."""
+    try:
+        metrics = _read(path)
+    except FileNotFoundError:  # the training that goes on there has deleted it
+        return
+    if metrics is None or (best is not None and not isinstance(metrics.get(best), int | float)):
+        raise UserError(f"{path} is damaged: delete it, and its checkpoint is one that was not validated")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The JSON object that a file holds; None if it holds none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):  # also what is not UTF-8
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _policy(keep: int | None, best: str | None, always: Collection[int]) -> Any:

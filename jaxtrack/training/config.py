@@ -33,7 +33,7 @@ class Training:
     epochs: int = 20
     """Epochs; the rate may change from one to the next."""
     steps_per_epoch: int = 500
-    """Steps in an epoch."""
+    """Steps in an epoch, whatever the batch: with another batch, set this too for epochs of as many samples."""
     seed: int = 0
     """Of initial parameters and of what a step draws."""
     checkpoint_steps: int = 500
@@ -127,6 +127,8 @@ class TrainConfig(Training):
         """Refuses numbers that cannot be."""
         super().__post_init__()
         check_numbers(self, not_negative=("validation_pairs", "reference_devices"))
+        if getattr(self.source, "split", "train") != "train":
+            raise UserError(f"a training is on the split train of its source, not on {self.source.split}: leave it out")
         if self.scale_to_reference and not (self.reference_devices and self.normalisation == "per_device"):
             raise UserError('scale_to_reference needs reference_devices and the normalisation "per_device"')
 

@@ -32,20 +32,48 @@ def _start(start: str) -> str | None:
 
 
 def check(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
-    """Compares with the training whose checkpoints lie in a folder, if there is one.
+    """Compares with the training that a folder belongs to, if it belongs to one.
+
+    Args:
+      folder: the folder.
+      config: today's configuration.
+      inputs: what `inputs_of` says today; what is missing or None is not compared.
 
     Raises:
-      UserError: it is another one.
+      UserError: it is another one, or a file that tells is missing or damaged.
     """
-    path = folder / CONFIG
-    if not path.is_file() or not any(entry.name.isdigit() for entry in (folder / "checkpoints").glob("*")):
+    begun = any(entry.name.isdigit() for entry in (folder / "checkpoints").glob("*"))
+    stored = configuration(folder)
+    if stored is None:
+        if begun:
+            raise UserError(
+                f"{folder} has checkpoints and no {CONFIG} that says of which training: put it back, or choose another "
+                "folder"
+            )
         return
-    stored = _as_of_now(json.loads(path.read_text()), config)
-    difference = provenance.differences(stored, provenance.to_json(config))
+    difference = provenance.differences(_as_of_now(stored, config), provenance.to_json(config))
     if difference:
-        raise UserError(f"{folder} holds a training with another configuration ({difference}): choose another folder")
+        free = "" if begun else ", or delete this one, which has no checkpoint yet"
+        raise UserError(
+            f"{folder} holds a training with another configuration ({difference}): choose another folder{free}"
+        )
     if (folder / INPUTS).is_file():
-        _check_inputs(folder, config.counted, json.loads((folder / INPUTS).read_text()), inputs)
+        _check_inputs(folder, config.counted, _read(folder / INPUTS), inputs)
+
+
+def configuration(folder: Path) -> dict[str, Any] | None:
+    """The configuration of the training that a folder belongs to, as JSON values; None if it belongs to none."""
+    return _read(folder / CONFIG) if (folder / CONFIG).is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):  # also what is not UTF-8
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: put it back from a copy, or choose another folder")
+    return found
 
 
 def _check_inputs(folder: Path, counted: str, stored: dict[str, Any], inputs: dict[str, Any]) -> None:
@@ -61,9 +89,10 @@ def _check_inputs(folder: Path, counted: str, stored: dict[str, Any], inputs: di
 def write(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
     """Makes a folder that of a training: configuration, what its data hold, and the environment."""
     for name, value in (
-        (CONFIG, provenance.to_json(config)),
         (INPUTS, inputs),
         ("environment.json", provenance.environment()),
+        # Last, as it makes the folder this training's.
+        (CONFIG, provenance.to_json(config)),
     ):
         files.write_text(folder / name, json.dumps(value, indent=1) + "\n")
 

@@ -5,6 +5,12 @@ from typing import Any, NamedTuple
 
 from jaxtrack.training import siamese, validation
 from jaxtrack.training.config import TrainConfig, Training
+from jaxtrack.training.detection import recall
+from jaxtrack.training.detection import recipe as detection
+from jaxtrack.training.detection.config import DetectionConfig
+from jaxtrack.training.distillation import fidelity
+from jaxtrack.training.distillation import recipe as distillation
+from jaxtrack.training.distillation.config import DistillationConfig
 from jaxtrack.training.domains import probe
 from jaxtrack.training.domains import recipe as domains
 from jaxtrack.training.domains.config import DomainConfig
@@ -28,6 +34,8 @@ class Kind(NamedTuple):
 KINDS: dict[type[Training], Kind] = {
     TrainConfig: Kind(siamese.make_recipe, validation.validator),
     DomainConfig: Kind(domains.make_recipe, probe.validator),
+    DetectionConfig: Kind(detection.make_recipe, recall.validator),
+    DistillationConfig: Kind(distillation.make_recipe, fidelity.validator),
 }
 
 

@@ -104,7 +104,7 @@ def anchor_labels(
       centre_px: position of the crop's centre in x and y: half its side, rounded down.
     """
     chex.assert_shape(target_xyxy, (4,))
-    anchors = _anchors(side, stride, centre_px)
+    anchors = grids.anchors("anchors", side, stride, centre_px)
     target = boxes.box_from_xyxy(target_xyxy)
     overlap = boxes.iou(jnp.asarray(boxes.box_from_cxcywh(anchors)), jnp.broadcast_to(target, anchors.shape))  # [N]
     centre = boxes.cxcywh_from_box(target)
@@ -147,7 +147,7 @@ def ellipse_labels(
       centre_px: position of the crop's centre in x and y: half its side, rounded down.
     """
     chex.assert_shape(target_xyxy, (4,))
-    points = grids.grid(side, stride) + np.float32(centre_px)  # [N, 2]
+    points = grids.anchors("points", side, stride, centre_px)[:, :2]
     centre = boxes.cxcywh_from_box(boxes.box_from_xyxy(target_xyxy))
     in_halves = (points - centre[None, :2]) / (centre[None, 2:] / 2)
     radius = jnp.sum(in_halves * in_halves, axis=-1)  # 1 on the larger ellipse, 1/4 on the smaller
@@ -166,13 +166,6 @@ def _check_total(config: AnchorLabels | EllipseLabels) -> None:
     if config.total <= config.positives:
         name = type(config).__name__
         raise UserError(f"total of {name} must be greater than positives, not {config.total} and {config.positives}")
-
-
-def _anchors(side: int, stride: int, centre_px: float) -> np.ndarray:
-    """All anchors as (centre x, centre y, width, height), `float32 [5 * side * side, 4]`."""
-    centres = grids.grid(side, stride) + np.float32(centre_px)
-    sizes = grids.anchor_sizes(stride)
-    return np.concatenate([np.tile(centres, (len(sizes), 1)), np.repeat(sizes, len(centres), axis=0)], axis=-1)
 
 
 def _near(position: jax.Array, side: int, stride: int, centre_px: float) -> jax.Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxtrack import files
 from jaxtrack.compilation import Program
 from jaxtrack.errors import UserError
 from jaxtrack.training import identity, optimiser, sources
@@ -29,6 +30,7 @@ from jaxtrack.weights import store
 Report = Callable[[dict[str, Any]], None]
 Say = Callable[[str], None]
 RECORD_STEPS = 20  # the means of so many steps are a record
+LOCK = ".lock"  # the file that is there while a training runs in its folder
 
 
 def train(
@@ -52,51 +54,66 @@ def train(
       stop: may ask for an early end.
 
     Raises:
-      UserError: the batch does not divide over the devices; the folder belongs to another training; a checkpoint is
-        damaged or cannot be written; a loss or gradient is not finite.
+      UserError: the batch does not divide over the devices; the folder belongs to another training, or one runs there
+        now; a checkpoint is damaged or cannot be written; a loss or gradient is not finite.
     """
     devices = list(devices or jax.devices())
     config.check_devices(len(devices))
     recipe = make_recipe(config)
-    begin = _claim(folder, config)
-    for warning in getattr(config.source, "warnings", list)():
-        say(f"warning: {warning}")
-    with _opened(config, folder) as checkpoints:
+    with _claimed(folder, config) as begin, contextlib.ExitStack() as opened:
+        for warning in getattr(config.source, "warnings", list)():
+            say(f"warning: {warning}")
+        checkpoints = opened.enter_context(_opened(config, folder / "checkpoints"))
         state, stage = _beginning(config, recipe, checkpoints, say)
-        log = Log(folder, int(state.step))
+        log = opened.enter_context(contextlib.closing(Log(folder, int(state.step))))
         validate = validator(config, recipe, devices)
         run = _Run(config, recipe, devices, checkpoints, log, validate, report, say, stop or Stop(), begin)
+        run.catch_up(state)
         for current in itertools.dropwhile(lambda s: s.name != stage.name, _stages(config)):
-            state = run.stage(current, state)
-            if int(state.step) < run.last_step(current):
+            state, stopped = run.stage(current, state)
+            if stopped:
                 break
     return state
 
 
-def _claim(folder: Path, config: Training) -> Callable[[], None]:
-    """Refuses a folder of another training; what it returns makes the folder this one's."""
+@contextlib.contextmanager
+def _claimed(folder: Path, config: Training) -> Iterator[Callable[[], None]]:
+    """Refuses a folder of another training, or one in which one runs; what it gives makes the folder this one's.
+
+    Nothing stays behind of a training that fails before its first step.
+    """
     inputs = identity.inputs_of(config)
-    identity.check(folder, config, inputs)
+    first = jax.process_index() == 0
 
     def begin() -> None:
-        if jax.process_index() == 0:
+        if first:
             identity.write(folder, config, inputs)
 
-    return begin
+    taken = f"another training runs in {folder}: wait until it has ended, or choose another folder"
+    try:
+        # The other processes of a training share its folder.
+        with files.locked(folder / LOCK, taken) if first else contextlib.nullcontext():
+            identity.check(folder, config, inputs)
+            yield begin
+    finally:
+        _remove_if_empty(folder)
 
 
 @contextlib.contextmanager
 def _opened(config: Training, folder: Path) -> Iterator[Checkpoints]:
-    """The checkpoints of a training; nothing stays behind of one that fails before its first step."""
-    place = folder / "checkpoints"
+    """The checkpoints of a training."""
     kept: dict[str, Any] = {"keep": config.keep, "best": config.best, "always": config.kept_steps}
     try:
-        with contextlib.closing(Checkpoints(place, **kept)) as found:
+        with contextlib.closing(Checkpoints(folder, clean=True, **kept)) as found:
             yield found
     finally:
-        for empty in (place, folder) if jax.process_index() == 0 else ():
-            with contextlib.suppress(OSError):  # it is not empty
-                empty.rmdir()
+        _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if jax.process_index() == 0:
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def initial_variables(config: Training, recipe: Task) -> Any:
@@ -188,9 +205,14 @@ def _resume(config: Training, recipe: Task, checkpoints: Checkpoints) -> tuple[T
 
 
 def checkpointed(config: Training, folder: Path, which: str) -> TrainState:
-    """The state of a checkpoint of the training in `folder`: `best`, by validation, or the one of a step."""
+    """The state of a checkpoint of the training in `folder`: `best`, by validation, or the one of a step.
+
+    Raises:
+      UserError: there is none, or it is damaged; the training is one of another configuration.
+    """
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} holds no training: there are no checkpoints to export")
+    identity.check(folder, config, {})  # the data need not be there
     with contextlib.closing(Checkpoints(folder / "checkpoints", keep=None, best=config.best)) as checkpoints:
         step = checkpoints.find(which)
         return checkpoints.load(step, _like(config, make_recipe(config), checkpoints.stage(step)))
@@ -229,11 +251,11 @@ class _Run:
     stop: Stop
     begin: Callable[[], None]
 
-    def stage(self, stage: Stage, state: TrainState) -> TrainState:
-        """The steps of a stage from where `state` is."""
+    def stage(self, stage: Stage, state: TrainState) -> tuple[TrainState, bool]:
+        """The steps of a stage from where `state` is: the last state, and whether the training ends with it."""
         step, last_step, stopping = int(state.step), self.last_step(stage), False
         if step >= last_step:
-            return state
+            return state, False
         place = (self.config.batch, jax.process_index(), jax.process_count())
         own = len(local(self.devices))
         state, program = self._entered(stage, state)
@@ -250,7 +272,7 @@ class _Run:
                 stopping = self._stopping(step)
                 if stopping or self._due(step):
                     window = self._pause(stage, state, window, stopping)
-        return state
+        return state, stopping
 
     def _entered(self, stage: Stage, state: TrainState) -> tuple[TrainState, Program]:
         """The state that a stage goes on with, and its step."""
@@ -278,10 +300,27 @@ class _Run:
         saving = self._saving(step)
         # Whoever asks to stop may not wait for a validation.
         measures = self.validate(state) if saving and not stopping else {}
-        self._record(window, measures)
+        # Before the checkpoint: a record without one is made again, one that is missing before it would stay so.
+        self.log.write({**window.record(), **_named(measures)})
+        self.report(self.log.records[-1])
         if saving or stopping:
             self.checkpoints.save(state, stage.name, measures or None)
+        if saving and stopping and self.config.best is not None:
+            self.say(f"the validation of step {step} is left out, until the same command goes on")
         return Window(self.config, step)
+
+    def catch_up(self, state: TrainState) -> None:
+        """Makes the validation of a checkpoint that a stop has left out (see `_pause`), as if it had been made then."""
+        step = int(state.step)
+        if self.config.best is None or not self._saving(step) or not self.checkpoints.unmeasured(step):
+            return
+        self.say(f"validating step {step}, which the stop left out")
+        measures = self.validate(state)
+        record = self.log.amend(step, _named(measures))
+        if record is not None:
+            self.report(record)
+        # Last, as it tells that all this is done.
+        self.checkpoints.add_metrics(step, measures)
 
     def last_step(self, stage: Stage) -> int:
         """The step that a stage ends with."""
@@ -294,6 +333,7 @@ class _Run:
             return self.stop.asked
         return step % RECORD_STEPS == 0 and bool(np.any(multihost_utils.process_allgather(np.asarray(self.stop.asked))))
 
-    def _record(self, window: Window, measures: dict[str, float]) -> None:
-        self.log.write({**window.record(), **{f"validation_{name}": value for name, value in measures.items()}})
-        self.report(self.log.records[-1])
+
+def _named(measures: dict[str, float]) -> dict[str, float]:
+    """Measures as a record has them."""
+    return {f"validation_{name}": value for name, value in measures.items()}

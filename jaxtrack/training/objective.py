@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxtrack import boxes
 from jaxtrack.errors import UserError, check_numbers
@@ -101,6 +100,8 @@ def terms(
     labels: Labels,
     key: jax.Array,
     positives: int = 16,
+    *,
+    per_device: bool = False,
 ) -> tuple[dict[str, Term], dict[str, float]]:
     """The terms of a device's batch and their weights.
 
@@ -112,13 +113,17 @@ def terms(
       labels: with a leading axis B.
       key: for drawing negatives.
       positives: most positives that the labels of an image may have.
+      per_device: whether the terms' means are taken over this batch alone, as in the references.
     """
     logits, parts = per_candidate(cls, 2), per_candidate(loc, 4)
     released = config.variant == "released"
     found: dict[str, tuple[Term, float]] = {}
     if config.cls:
+        # The references skip a single sample of their device's batch. Of a mean over all devices' batches a device
+        # has but a share: to skip in it would make the mean depend on how many devices there are.
+        single = released and per_device
         pools = classification.select_cross_entropy(
-            logits, labels.label, released=released, negatives=config.pooled_negatives, key=key
+            logits, labels.label, released=single, negatives=config.pooled_negatives, key=key
         )
         half = config.cls * (0.5 if released else 1.0)
         found |= {"cls_positive": (pools.positive, half), "cls_negative": (pools.negative, half)}
@@ -139,15 +144,8 @@ def per_candidate(maps: jax.Array, count: int) -> jax.Array:
 
 def predicted_boxes(architecture: Architecture, parts: jax.Array) -> jax.Array:
     """Boxes (cx, cy, w, h) in pixels of the search region, from their parts `[B, N, 4]`; to the same shape."""
-    side, stride = architecture.score_cells, architecture.stride_px
-    centre = np.float32(architecture.search_px // 2)
-    if architecture.kind == "points":
-        points = grids.grid(side, stride)[None] + centre
-        middle = points + (parts[..., 2:] - parts[..., :2]) / 2
-        return jnp.concatenate([middle, parts[..., :2] + parts[..., 2:]], axis=-1)
-    sizes = np.repeat(grids.anchor_sizes(stride), side * side, axis=0)[None]
-    points = np.tile(grids.grid(side, stride), (len(grids.ANCHOR_RATIOS), 1))[None] + centre
-    return jnp.concatenate([points + parts[..., :2] * sizes, jnp.exp(parts[..., 2:]) * sizes], axis=-1)
+    cells = (architecture.kind, architecture.score_cells, architecture.stride_px)
+    return grids.decode(*cells, parts, centre_px=architecture.search_px // 2)
 
 
 def overlaps(architecture: Architecture, parts: jax.Array, target_xyxy: jax.Array) -> jax.Array:

@@ -24,8 +24,9 @@ class Optimiser:
 
     method: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, or Adam with decoupled weight decay."""
-    schedule: Literal["log", "cosine"] = "log"
-    """After the warm-up: a geometric sequence of rates, constant in an epoch, or a half cosine; to `last_rate`."""
+    schedule: Literal["log", "cosine", "step"] = "log"
+    """After the warm-up: a geometric sequence of rates, constant in an epoch, or a half cosine; to `last_rate`. Or one
+    rate, and `last_rate` in the last epoch alone."""
     warmup_rate: float = 0.001
     """Rate in the first epoch."""
     rate: float = 0.005
@@ -94,7 +95,7 @@ def stages(config: Optimiser, epochs: int, steps_per_epoch: int) -> tuple[Stage,
 
 
 def epoch_rates(config: Optimiser, epochs: int) -> list[float]:
-    """The rate of each epoch by the geometric schedule of PySOT's `log` scheduler and warm-up.
+    """The rate of each epoch by the geometric schedule of PySOT's `log` scheduler and warm-up, or in one step.
 
     >>> [f"{rate:.3g}" for rate in epoch_rates(Optimiser(), 20)[3:7]]
     ['0.00263', '0.00362', '0.005', '0.0036']
@@ -102,13 +103,15 @@ def epoch_rates(config: Optimiser, epochs: int) -> list[float]:
     warm = min(config.warmup_epochs, epochs)
     growth, decay = config.rate / config.warmup_rate, config.last_rate / config.rate
     rates = [config.warmup_rate * growth ** (e / config.warmup_epochs) for e in range(warm)]
+    if config.schedule == "step":
+        return rates + [config.rate] * (epochs - warm - 1) + [config.last_rate] * (epochs > warm)
     return rates + [config.rate * decay ** (e / max(epochs - warm - 1, 1)) for e in range(epochs - warm)]
 
 
 def rate_at(config: Optimiser, epochs: int, steps_per_epoch: int, step: jax.Array) -> jax.Array:
     """The rate at a step, `float32 []`."""
     epoch = step.astype(jnp.float32) / steps_per_epoch
-    if config.schedule == "log":
+    if config.schedule != "cosine":
         rates = jnp.asarray(epoch_rates(config, epochs), jnp.float32)
         return rates[jnp.clip(step // steps_per_epoch, 0, epochs - 1)]
     warm = config.warmup_epochs

@@ -12,7 +12,8 @@ from jaxtrack.training.optimiser import Optimiser
 from jaxtrack.training.sources import Disk
 
 BASELINE = Objective()
-# The ablation of the RBO paper's Table 4, with the weights of the authors' code.
+# The arms of the RBO paper's Table 4, with the weights of the authors' code. They released none for IGR-ori: its
+# weight is IGR's, which is our choice.
 CR = Objective(classification_ranking=0.5)
 CR_IGR_ORI = Objective(classification_ranking=0.5, joint_ranking=0.25)
 CR_IGR = Objective(classification_ranking=0.5, iou_ranking=0.25)
@@ -30,18 +31,20 @@ def nano(name: str, objective: Objective) -> TrainConfig:
     return dataclasses.replace(NANO, name=name, objective=objective)
 
 
-def _disk(data: Data, pairs: int, without: tuple[str, ...] = ()) -> Disk:
+def _disk(data: Data, without: tuple[str, ...] = ()) -> Disk:
     """Datasets with the references' shares of an epoch; on GOT-10k alone, training and validation videos together."""
     if data == "got10k":
-        sampling = PairSampling(uses=(Use("got10k", 100, 200_000),), videos_per_epoch=pairs)
+        sampling = PairSampling(uses=(Use("got10k", 100, 200_000),))
         return Disk((PREPARED / "got10k" / "all",), sampling=sampling)
     uses = tuple(use for use in USES if use.dataset not in without)
     folders = tuple(PREPARED / use.dataset / "train" for use in uses)
-    return Disk(folders, sampling=PairSampling(uses=uses, videos_per_epoch=pairs))
+    return Disk(folders, sampling=PairSampling(uses=uses))
 
 
-def _large(name: str, architecture: str, source: Disk, batch: int, devices: int, **changes: object) -> TrainConfig:
-    """A ResNet-50 network as the references train it: 20 epochs, the backbone frozen in the first ten.
+def _large(
+    name: str, architecture: str, source: Disk, pairs: int, batch: int, devices: int, **changes: object
+) -> TrainConfig:
+    """A ResNet-50 network as the references train it: 20 epochs of `pairs`, the backbone frozen in the first ten.
 
     The references evaluate what they have after each of the epochs 10 to 20, and choose.
     """
@@ -50,7 +53,7 @@ def _large(name: str, architecture: str, source: Disk, batch: int, devices: int,
         "architecture": architecture,
         "source": source,
         "batch": batch,
-        "steps_per_epoch": source.sampling.videos_per_epoch // batch,
+        "steps_per_epoch": pairs // batch,
         "normalisation": "per_device",
         "reference_devices": devices,
         "optimiser": Optimiser(),
@@ -67,24 +70,24 @@ def _large(name: str, architecture: str, source: Disk, batch: int, devices: int,
 def siamrpn(name: str, objective: Objective, data: Data) -> TrainConfig:
     """SiamRPN++ as RBO trains it, on 4 devices of 32 pairs: it ranks against all negatives, 48 are in cross entropy."""
     objective = dataclasses.replace(objective, loc=1.2, gamma=3.0 if data == "full" else 5.0, pooled_negatives=48)
-    source = _disk(data, 800_000 if data == "full" else 600_000, without=("lasot",))
+    source, pairs = _disk(data, without=("lasot",)), 800_000 if data == "full" else 600_000
     labels = AnchorLabels(keep_all_negatives=True)
-    return _large(name, "siamrpn_r50", source, 128, 4, objective=objective, labels=labels)
+    return _large(name, "siamrpn_r50", source, pairs, 128, 4, objective=objective, labels=labels)
 
 
 def siamban(name: str, objective: Objective, data: Data) -> TrainConfig:
     """SiamBAN on 3 devices of 28 pairs; the ranking losses' gamma is the paper's, as no code of theirs is published."""
-    source = _disk(data, 1_000_000 if data == "full" else 600_000)
-    return _large(name, "siamban_r50", source, 84, 3, objective=objective)
+    pairs = 1_000_000 if data == "full" else 600_000
+    return _large(name, "siamban_r50", _disk(data), pairs, 84, 3, objective=objective)
 
 
 def siampw(name: str, objective: Objective, data: Data) -> TrainConfig:
     """SiamPW as RBO trains it, on 4 devices of 28 pairs."""
-    source = _disk(data, 1_000_000 if data == "full" else 600_000)
     return _large(
         name,
         "siampw_r50",
-        source,
+        _disk(data),
+        1_000_000 if data == "full" else 600_000,
         112,
         4,
         objective=dataclasses.replace(objective, gamma=5.0),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxtrack.data.augmentation import SEARCH_PX, TEMPLATE_PX
 from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.errors import UserError
 from jaxtrack.losses.reduction import combine
@@ -109,6 +110,12 @@ def make_recipe(config: TrainConfig) -> Recipe:
             f"not {type(config.labels).__name__}"
         )
     source = config.source
+    wanted, there = (architecture.template_px, architecture.search_px), (TEMPLATE_PX, SEARCH_PX)
+    if isinstance(source, sources.Procedural | sources.Disk) and wanted != there:
+        raise UserError(
+            f"{config.architecture} looks at templates and search regions of {wanted[0]} and {wanted[1]} pixels, and "
+            f"training pairs have {there[0]} and {there[1]}: choose another architecture"
+        )
     if config.validation_pairs and isinstance(source, sources.Disk) and not source.validation_folders:
         raise UserError("validation_pairs needs validation_folders in the source: name some, or set it to 0")
     return Recipe(
@@ -146,7 +153,6 @@ def losses(
         (cls, loc), changed = network.apply(
             variables, *images, train=True, train_backbone=tuple(parts), mutable=["batch_stats"]
         )
-    terms, weights = objective.terms(
-        recipe.objective, recipe.architecture, cls, loc, labels, key, positives=recipe.labels.positives
-    )
+    sizes: dict[str, Any] = {"positives": recipe.labels.positives, "per_device": recipe.per_device}
+    terms, weights = objective.terms(recipe.objective, recipe.architecture, cls, loc, labels, key, **sizes)
     return terms, weights, changed["batch_stats"]

@@ -9,11 +9,12 @@ import functools
 import hashlib
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 from jaxtrack.data import augmentation, otb, prepared
 from jaxtrack.data.augmentation import SEARCH, SEARCH_PX, TEMPLATE, TEMPLATE_PX, Augmentation
@@ -21,6 +22,8 @@ from jaxtrack.data.pairs import DiskPairs, PairSampling
 from jaxtrack.data.procedural_pairs import Pair, PairConfig, load_textures, pair_key, render_batch
 
 Split = Literal["train", "validation"]
+# No option of the command line: a training is on one and validated on the other.
+_Chosen = Annotated[Split, tyro.conf.Suppress]
 _TEXTURES, _TEXTURE_PX = 64, 128  # they are a constant of the program: 12 MiB
 
 
@@ -61,7 +64,7 @@ class Procedural:
     """A folder of your own images, which become some of the surfaces."""
     seed: int = 0
     """Another seed, other pairs."""
-    split: Split = "train"
+    split: _Chosen = "train"
     """Another split, other pairs under the same seed."""
 
     def batches(self, first_step: int, batch: int, process: int, processes: int) -> Generator[np.ndarray, None, None]:
@@ -104,7 +107,7 @@ class Disk:
     """Another seed, other pairs."""
     workers: int = dataclasses.field(default=0, metadata={"identity": False})
     """Processes that decode images; 0 decodes in threads."""
-    split: Split = "train"
+    split: _Chosen = "train"
     """Another split, other pairs under the same seed."""
 
     def batches(self, first_step: int, batch: int, process: int, processes: int) -> Generator[Any, None, None]:
@@ -123,7 +126,7 @@ class Disk:
         return self.folders if self.split == "train" else self.validation_folders
 
     def contents(self) -> list[str]:
-        """The sha256 of each dataset's index, wherever the dataset lies."""
+        """What tells each dataset from others, wherever it lies and was prepared from."""
         return [prepared.fingerprint(folder) for folder in self._folders]
 
     def warnings(self) -> list[str]:

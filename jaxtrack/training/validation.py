@@ -55,9 +55,8 @@ def pair_measures(recipe: Recipe, variables: Any, pairs: Pair, keys: jax.Array) 
 
 def _inside(architecture: siamese.Architecture, boxes_xyxy: jax.Array) -> jax.Array:
     """Which candidates lie in a box: `float32 [B, 4]`, corners in pixels of the search region, to `bool [B, N]`."""
-    points = grids.grid(architecture.score_cells, architecture.stride_px) + np.float32(architecture.search_px // 2)
-    anchors = len(grids.ANCHOR_RATIOS) if architecture.kind == "anchors" else 1
-    places = np.tile(points, (anchors, 1))[None]  # [1, N, 2]
+    cells = (architecture.kind, architecture.score_cells, architecture.stride_px)
+    places = grids.anchors(*cells, centre_px=architecture.search_px // 2)[None, :, :2]  # [1, N, 2]
     return jnp.all((places >= boxes_xyxy[:, None, :2]) & (places <= boxes_xyxy[:, None, 2:]), axis=-1)
 
 

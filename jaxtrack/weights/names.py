@@ -171,7 +171,7 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("siamrpn_r50_lt_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
     ("siamrpn_r50", ("rpn_head.cls_weight", "backbone.layer4.0.downsample.0.weight")),
     ("siamrpn_r50_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
-    ("py_mdnet", online.PY_MDNET_NAMES),
+    (online.PY_MDNET, online.PY_MDNET_NAMES),
     ("resnet50", ("conv1.weight", "layer1.0.downsample.0.weight", "layer4.2.conv3.weight")),
 )
 # Networks that differ in their widths only are told apart by the shape of a tensor.

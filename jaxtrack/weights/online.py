@@ -3,7 +3,7 @@
 | architecture | module | files |
 |---|---|---|
 | `vgg_m` | `VGGM`, conv1 to conv3 | MatConvNet's imagenet-vgg-m |
-| `py_mdnet` | the same with another normalisation; fc4 and fc5 of `MDNetHead` | MDNet's in PyTorch |
+| `mdnet_vggm_py`, `mdnet_vggm` | the same, the former with another normalisation; fc4, fc5 | MDNet's in PyTorch |
 | `zf_rpn` | `ZF`; `ProposalHead` | Faster R-CNN's with ZF, Caffe |
 | `vgg16`, `vgg19` | `VGG`, all convolutions | MatConvNet's imagenet-vgg-verydeep, VGG_ILSVRC in Caffe |
 
@@ -13,7 +13,6 @@ hold beyond that (classifiers, detection heads) is left out.
 
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -22,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrack.errors import UserError
+from jaxtrack.models import mdnet
 from jaxtrack.models.rpn import ProposalHead
 from jaxtrack.models.vgg import VGG
-from jaxtrack.models.vgg_m import FEATURE_CELLS, VGGM, MDNetHead
+from jaxtrack.models.vgg_m import FEATURE_CELLS, VGGM
 from jaxtrack.models.zf import TEACHER_PX, ZF
 from jaxtrack.weights import caffe, matconvnet
 
@@ -32,14 +32,20 @@ _Convolutions = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 BACKBONES: dict[str, nn.Module] = {
     "vgg_m": VGGM(),
-    "py_mdnet": VGGM(normalisation="py_mdnet"),
     "zf_rpn": ZF(),
     "vgg16": VGG(("conv5_3",), 16),
     "vgg19": VGG(("conv5_4",), 19),
 }
-"""The backbone of every architecture, which is its name in records of weights."""
+"""The backbone of every architecture that is no tracker's, by its name in records of weights."""
 
+PY_MDNET = "mdnet_vggm_py"
+"""The network of MDNet's PyTorch files, unless another one of `MDNETS` is asked for: they look the same."""
+
+MDNETS = (PY_MDNET, "mdnet_vggm")
 PY_MDNET_NAMES = ("conv3.0.weight", "fc5.1.weight")  # By which a PyTorch file of MDNet is told.
+
+Content = Sequence[matconvnet.Layer] | Mapping[str, caffe.Layer]
+"""What the reader of MatConvNet's or of Caffe's files returns."""
 
 _VGG_M_LRN = (5.0, 2.0, 1e-4, 0.75)
 # py-faster-rcnn's names of the head's layers; the first one differs between its two ways of training.
@@ -57,40 +63,28 @@ def shapes(architecture: str) -> dict[str, Any]:
     parts = {"backbone": params(BACKBONES[architecture], 1, TEACHER_PX, TEACHER_PX, 3)}
     if architecture == "zf_rpn":
         parts["head"] = params(ProposalHead(), 1, 14, 14, 256)
-    if architecture == "py_mdnet":
-        parts["head"] = dict(params(MDNetHead(), 1, 512 * FEATURE_CELLS**2))
-        del parts["head"]["fc6"]  # Every video has its own.
     return {"params": parts}
 
 
-def read(path: Path) -> tuple[str, dict[str, Any]]:
-    """The architecture of a MatConvNet (.mat) or Caffe (.caffemodel) file, and its variables.
-
-    Raises:
-      UserError: the file is of another kind, damaged, or its network is none of the table's.
-    """
-    path = Path(path)
-    if path.suffix not in (".mat", ".caffemodel"):
-        raise UserError(f"{path} is no file of MatConvNet (.mat) or Caffe (.caffemodel)")
-    content = matconvnet.read(path) if path.suffix == ".mat" else caffe.read(path)
-    try:
-        if isinstance(content, dict):
-            return _from_caffe(caffe.convolutions(content))
-        return _from_matconvnet(content)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+def convert(content: Content) -> tuple[str, dict[str, Any]]:
+    """The architecture of a MatConvNet or Caffe file's content, and its variables; `UserError` if none fits it."""
+    if isinstance(content, Mapping):
+        return _from_caffe(caffe.convolutions(content))
+    return _from_matconvnet(content)
 
 
-def py_mdnet(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The variables of `py_mdnet` from the PyTorch file's tensors.
+def py_mdnet(state: Mapping[str, np.ndarray], architecture: str = PY_MDNET) -> dict[str, Any]:
+    """The variables of MDNet from the PyTorch file's tensors.
 
     Args:
       state: by the file's own names; `shared_layers` of the published file.
+      architecture: one of `MDNETS`. Files from before 2019 were trained with VGG-M's own normalisation; the tensors do
+        not tell.
 
     Raises:
       UserError: a tensor is missing, of another shape or not finite.
     """
-    expected = shapes("py_mdnet")["params"]
+    expected = mdnet.shapes(mdnet.ARCHITECTURES[architecture])["params"]
     found = {name: np.asarray(array) for name, array in state.items()}
     tensors = {f"conv{i}": f"conv{i}.0" for i in (1, 2, 3)} | {"fc4": "fc4.0", "fc5": "fc5.1"}
     missing = [f"{t}.{part}" for t in tensors.values() for part in ("weight", "bias") if f"{t}.{part}" not in found]
@@ -106,7 +100,7 @@ def py_mdnet(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return weight.transpose((2, 3, 1, 0) if weight.ndim == 4 else None), bias
 
     parts = {part: {name: layer(name) for name in layers} for part, layers in expected.items()}
-    return _checked("py_mdnet", parts)
+    return _checked(architecture, parts, expected)
 
 
 def _from_matconvnet(layers: Sequence[matconvnet.Layer]) -> tuple[str, dict[str, Any]]:
@@ -116,7 +110,7 @@ def _from_matconvnet(layers: Sequence[matconvnet.Layer]) -> tuple[str, dict[str,
     for lrn in constants:
         if len(lrn) != 4 or not np.allclose(lrn, _VGG_M_LRN, rtol=1e-3):
             raise UserError(f"its normalisation has the constants {list(lrn)}, VGG-M's are {list(_VGG_M_LRN)}")
-    return architecture, _checked(architecture, {"backbone": found})
+    return architecture, _checked(architecture, {"backbone": found}, shapes(architecture)["params"])
 
 
 def _from_caffe(found: _Convolutions) -> tuple[str, dict[str, Any]]:
@@ -129,7 +123,7 @@ def _from_caffe(found: _Convolutions) -> tuple[str, dict[str, Any]]:
     if architecture == "zf_rpn":
         present = {ours: [name for name in theirs if name in found] for ours, theirs in _RPN_NAMES.items()}
         parts["head"] = {ours: found[names[0]] for ours, names in present.items() if names}
-    return architecture, _checked(architecture, parts)
+    return architecture, _checked(architecture, parts, shapes(architecture)["params"])
 
 
 def _vgg(found: _Convolutions) -> str | None:
@@ -139,10 +133,10 @@ def _vgg(found: _Convolutions) -> str | None:
     return "vgg19" if "conv5_4" in found else "vgg16"
 
 
-def _checked(architecture: str, parts: Mapping[str, _Convolutions]) -> dict[str, Any]:
+def _checked(architecture: str, parts: Mapping[str, _Convolutions], expected: Mapping[str, Any]) -> dict[str, Any]:
     """The variables from kernels and biases by part and layer; `UserError` with the first thing that is wrong."""
     variables: dict[str, Any] = {}
-    for part, layers in shapes(architecture)["params"].items():
+    for part, layers in expected.items():
         variables[part] = {}
         for name, leaves in layers.items():
             if name not in parts[part]:
@@ -150,8 +144,8 @@ def _checked(architecture: str, parts: Mapping[str, _Convolutions]) -> dict[str,
             arrays = dict(zip(("kernel", "bias"), parts[part][name], strict=True))
             for leaf, array in arrays.items():
                 if array.shape != leaves[leaf].shape:
-                    shape, expected = list(array.shape), list(leaves[leaf].shape)
-                    raise UserError(f"this is no {architecture}: the {leaf} of {name} is {shape}, expected {expected}")
+                    shape, wanted = list(array.shape), list(leaves[leaf].shape)
+                    raise UserError(f"this is no {architecture}: the {leaf} of {name} is {shape}, expected {wanted}")
                 if not np.isfinite(array).all():
                     raise UserError(f"the {leaf} of {name} has numbers that are not finite")
             variables[part][name] = {leaf: np.array(array, np.float32, order="C") for leaf, array in arrays.items()}

@@ -32,10 +32,9 @@ from flax import traverse_util
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.files import replacing
 from jaxtrack.models import siamese
-from jaxtrack.weights import known, names, shapes
+from jaxtrack.weights import known, names, published, shapes
 
 SUFFIX = ".safetensors"
-_PYTORCH = (".pth", ".pt", ".tar", ".model")
 FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
 SHIPPED = Path(__file__).with_name("shipped")  # the folder of the weights that come with jaxtrack
 TRAINING = "config.json"  # the source of weights that jaxtrack has trained, which lies beside them at first
@@ -204,9 +203,10 @@ def locate(weights: str) -> Path:
     Raises:
       MissingWeightsError: it is not there.
     """
-    if Path(weights).suffix in _PYTORCH:
+    program = published.PROGRAMS.get(Path(weights).suffix)
+    if program is not None:
         raise MissingWeightsError(
-            f"{weights} is a PyTorch file: import it first, by `jaxtrack weights import {weights}`"
+            f"{weights} is a {program} file: import it first, by `jaxtrack weights import {weights}`"
         )
     if weights.endswith(SUFFIX):
         places = [Path(weights)]
@@ -229,11 +229,14 @@ def _how_to_get(path: Path) -> str:
     name = path.stem
     if name in siamese.SMALL:
         return "train them by `python train.py` (docs/training.md) and name the file by the option weights"
-    published = next((row for row in known.table() if row.import_as == name), None)
-    fetch = "fetch one of the published files that `jaxtrack weights list` names"
-    if published is not None:
-        fetch = f"fetch the published file {published.name} from {published.published_by}"
-    return f"{fetch}, then `jaxtrack weights import FILE --name {name} --out {path.parent}`"
+    command = f"`jaxtrack weights import FILE --name {name} --out {path.parent}`"
+    row = next((row for row in known.everything() if row.import_as == name), None)
+    if row is not None:
+        return f"fetch the published file {row.name} from {row.published_by}, then {command}"
+    return (
+        f"fetch one of the published files that `jaxtrack weights list` names, then {command}, or train weights by "
+        "`python train.py` (docs/training.md) and name the file by the option weights"
+    )
 
 
 def read_meta(path: Path) -> Meta:

@@ -1,8 +1,11 @@
-"""Two tiny videos in OTB's layout, so that the command line has something real to run on in a second."""
+"""What the command line runs on in a second: two tiny videos in OTB's layout, and weights of NanoTrack v1."""
 
 import cv2
 import numpy as np
 import pytest
+
+from jaxtrack.__main__ import main
+from jaxtrack.weights import names, pytorch
 
 # Fewer samples than by default: the same code in a fifth of the time.
 FAST_MIL = [
@@ -39,3 +42,27 @@ def options(data_dir, tmp_path):
     # Both are named, so that nothing is said of the 49 others.
     where = ["--benchmark=otb2013", f"--data-dir={data_dir}", f"--results={tmp_path / 'results'}", "--quiet"]
     return ["--tracker=opencv-mil", "--sequences=Deer,Football1", *where, *FAST_MIL]
+
+
+@pytest.fixture
+def state():
+    """Random tensors under the names of a published NanoTrack v1."""
+    random = np.random.default_rng(0)
+    shapes = names.torch_names("nanotrack_v1")
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def published(state, tmp_path, monkeypatch):
+    """A file that stands for a PyTorch file with these tensors, so that the test needs no torch; changes are seen."""
+    path = tmp_path / "nano.pth"
+    path.write_bytes(b"stands for a PyTorch file")
+    monkeypatch.setattr(pytorch, "read", lambda _: dict(state))
+    return path
+
+
+@pytest.fixture
+def imported(published, tmp_path, capsys):
+    assert main(["weights", "import", str(published), "--out", str(tmp_path / "weights")]) == 0
+    capsys.readouterr()
+    return tmp_path / "weights" / "nanotrack_v1.safetensors"

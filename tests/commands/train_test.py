@@ -272,7 +272,7 @@ def test_processes_are_joined_before_the_training_begins(file, tmp_path, monkeyp
     def begin(*_, **__):
         raise UserError(f"begun after {calls}")
 
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *given: calls.append(given))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **_: calls.append(given))
     monkeypatch.setattr(loop, "train", begin)
     assert f"begun after {expected}" in error_of("train", capsys, *arguments(file, tmp_path), *options)
 

@@ -57,7 +57,6 @@ def test_ranges_and_pools_are_those_of_the_published_training():
     [
         ({"negative": 1.5}, "negative of PairSampling must be at most 1, not 1.5"),
         ({"gray": -0.1}, "gray of PairSampling must be at least 0, not -0.1"),
-        ({"videos_per_epoch": 0}, "videos_per_epoch of PairSampling must be greater than 0, not 0"),
         ({"uses": (Use("vid"), Use("vid", 3))}, "uses of PairSampling names vid twice"),
         ({"uses": (Use("vid", -1),)}, "vid needs a frame_range of at least 0 .* not -1 and -1"),
         ({"uses": (Use("vid", 1, 0),)}, "vid needs .* a num_use of at least 1, or -1 for all, not 1 and 0"),
@@ -109,10 +108,6 @@ def test_a_pool_smaller_than_the_dataset_is_the_same_videos_for_the_whole_traini
 def test_by_default_every_video_is_used_once_a_repetition(folders):
     pairs = sampler(folders[:1], uses=())
     assert sorted(indexed(pairs, range(3))) == sorted(indexed(pairs, range(3, 6))) == [(0, 0), (0, 1), (0, 2)]
-
-
-def test_an_epoch_has_as_many_steps_as_whole_batches(folders):
-    assert sampler(folders, videos_per_epoch=100).steps_per_epoch(32) == 3
 
 
 # --- the pairs -------------------------------------------------------------------------------------------------------
@@ -274,13 +269,15 @@ def test_a_record_that_cannot_be_used_stops_the_batches_with_a_sentence(tmp_path
         taken(DiskPairs([folder]), 1, workers=workers)
 
 
-def test_workers_leave_ctrl_c_to_the_process_that_started_them(folders, monkeypatch):
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_leave_signals_to_the_process_that_started_them(folders, monkeypatch, number):
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         pickle.loads(pickle.dumps(sampler(folders)))
-        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(number) is before[number]
         monkeypatch.setattr(multiprocessing, "parent_process", lambda: "somebody")
         pickle.loads(pickle.dumps(sampler(folders)))
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -3,11 +3,11 @@ import shutil
 
 import numpy as np
 import pytest
-from dataset_folders import prepared_got10k
+from dataset_folders import prepared_got10k, write_got10k, write_lines
 
-from jaxtrack.data.preparation import crops
+from jaxtrack.data.preparation import Preparation, crops, prepare
 from jaxtrack.data.preparation import index as indexing
-from jaxtrack.data.prepared import open_prepared
+from jaxtrack.data.prepared import fingerprint, open_prepared
 from jaxtrack.errors import UserError
 
 
@@ -120,3 +120,31 @@ def test_a_record_without_a_crop_is_refused(made):
     broken = dataclasses.replace(prepared, records=[example])
     with pytest.raises(UserError, match=r"record 0 of .* holds no JPEG of 511x511 pixels"):
         broken.crop(0, 0)
+
+
+# --- what tells a dataset from others --------------------------------------------------------------------------------
+
+
+def prepared_with_a_drop(root):
+    """A dataset of a video of which a frame is dropped, and its index."""
+    write_got10k(root / "source", [3])
+    boxes = ["10,12,20,10", "11,12,0,11", "12,12,20,12"]
+    write_lines(root / "source" / "train" / "GOT-10k_Train_000001" / "groundtruth.txt", boxes)
+    folder = prepare(Preparation("got10k", root / "source", root / "out")).folder
+    return folder, indexing.load(folder / "index.npz")
+
+
+def test_a_dataset_is_the_same_wherever_it_was_prepared_from(tmp_path):
+    (here, first), (there, second) = (prepared_with_a_drop(tmp_path / name) for name in ("here", "there"))
+    assert first.drops.examples != second.drops.examples  # they name the file that was dropped
+    assert fingerprint(here) == fingerprint(there)
+
+
+def test_other_frames_names_or_boxes_make_another_dataset(made, folder):
+    index = indexing.load(folder / "index.npz")
+    found = {fingerprint(made)}
+    changes = [{"frames": index.frames + 5}, {"sizes": index.sizes * 2}, {"videos": index.videos[[1, 0, 2]]}]
+    for change in (*changes, {"split": "val"}, {"shard_bytes": index.shard_bytes + 1}):
+        indexing.save(folder / "index.npz", dataclasses.replace(index, **change))
+        found.add(fingerprint(folder))
+    assert len(found) == 6

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import siamese_losses
 
 from jaxtrack.models import grids
 
@@ -43,3 +44,23 @@ def test_candidates_agree_with_a_plain_loop(kind, count, side):
     scores, boxes = candidates_by_loop(kind, 8, cls, loc)
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
     np.testing.assert_allclose(found.boxes_cxcywh, boxes, rtol=1e-5, atol=1e-4)
+
+
+def test_anchors_and_points_of_the_specification():
+    """Around the middle of 255 pixels: sizes first, then rows, then columns; points have no size."""
+    np.testing.assert_array_equal(grids.anchors("anchors", 25, 8, 127), siamese_losses.ANCHORS)
+    points = grids.anchors("points", 25, 8, 127)
+    np.testing.assert_array_equal(points[:, :2], siamese_losses.POINTS)
+    assert not points[:, 2:].any()
+
+
+@pytest.mark.parametrize(("kind", "count"), [("anchors", 5), ("points", 1)])
+def test_boxes_are_decoded_about_any_centre_and_in_any_number(kind, count):
+    side = 3
+    loc = np.random.default_rng(1).normal(size=(2, side, side, 4 * count)).astype(np.float32)
+    parts = loc.reshape(2, side * side, 4, count).transpose(0, 3, 1, 2).reshape(2, -1, 4)
+    found = grids.decode(kind, side, 8, parts, centre_px=127)
+    assert found.shape == parts.shape
+    for image in range(2):
+        _, boxes = candidates_by_loop(kind, 8, np.zeros((side, side, 2 * count)), loc[image])
+        np.testing.assert_allclose(found[image], boxes + np.asarray([127, 127, 0, 0]), rtol=1e-5, atol=1e-4)

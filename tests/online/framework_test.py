@@ -1,4 +1,4 @@
-"""MDNet's framework on a network of a few numbers, in frames that say themselves whether the target is found."""
+"""MDNet's framework on a network of a few numbers."""
 
 import dataclasses
 import functools
@@ -7,187 +7,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from jaxtrack import UserError, images
-from jaxtrack.images import Frame
-from jaxtrack.online import frame_memory, framework, ridge, samplers
-from jaxtrack.online.framework import Framework, Memory, Model, Regression, Sampling, Search
-from jaxtrack.online.mining import Mining
-from jaxtrack.online.samplers import Limits
-
-SIZE = (100, 140)  # height, width
-BOX = np.array([50.0, 40.0, 30.0, 24.0], np.float32)
-SMALL = Framework(
-    search=Search(candidates=24, best=3),
-    sampling=Sampling(first_positives=10, first_negatives=40, positives=4, negatives=6),
-    mining=Mining(positives=6, negatives=6, candidates=12, first_iterations=40, first_rate=1e-2, iterations=2),
-    memory=Memory(positive_frames=12, negative_frames=4, short_frames=5, interval=10),
-    regression=Regression(samples=20),
-)
-OTHER = dataclasses.replace(
+from tiny_framework import (
+    ABSENT,
+    BOX,
+    FIXED,
+    HEAD,
+    MODEL,
+    OTHER,
+    PAPER,
+    PRESENT,
     SMALL,
-    memory=dataclasses.replace(SMALL.memory, half=True),
-    regression=Regression(samples=20, reference="pytorch", constant="free"),
+    begin,
+    features,
+    follow,
+    go_on,
+    loss,
+    overlaps,
+    same,
+    score,
 )
-# What the score is beyond what is learnt, in a frame with the target and in one without.
-CERTAIN = 32.0
 
-
-def features(fixed, frame, boxes):
-    """Mean colours of 2 x 2 parts of each box, mixed; and last whether the frame lacks the target."""
-    crop = jax.vmap(lambda box: images.crop(frame.pixels, frame.size, box, (2, 2)))(boxes)
-    seen = (crop.reshape(len(boxes), -1) / 128 - 1) @ fixed
-    absent = jnp.broadcast_to(frame.pixels[:1, :1, 0].astype(jnp.float32) / 255, (len(boxes), 1))
-    return jnp.concatenate([seen, absent], axis=1)
-
-
-def logit(head, samples):
-    seen = samples.features[:, :-1].astype(jnp.float32)
-    return seen @ head["fc6"]["kernel"] + head["fc6"]["bias"]
-
-
-def loss(head, samples, labels, key):
-    del key
-    sign = (1 - 2 * labels).astype(jnp.float32)
-    return jnp.mean(jax.nn.softplus(sign * logit(head, samples)))
-
-
-def score(head, samples):
-    absent = samples.features[:, -1].astype(jnp.float32)
-    return logit(head, samples) + CERTAIN * (1 - 2 * absent)
-
-
-MODEL = Model(features, score, loss, flat=lambda x: x, location=lambda boxes, size: boxes / 100)
-FIXED = jnp.asarray(np.random.default_rng(5).normal(size=(12, 8)).astype(np.float32))
-HEAD = {"fc6": {"kernel": jnp.zeros((8,)), "bias": jnp.zeros(())}}
-
-
-def frame(present=True):
-    """A bright rectangle in noise, brightest in its last corner; pixel (0, 0) says whether the target is there."""
-    image = np.random.default_rng(1).integers(0, 120, (*SIZE, 3), np.uint8)
-    image[40:64, 50:80] = np.add.outer(np.arange(24), np.arange(30))[..., None] * 3 // 2 + 170
-    image[0, 0, 0] = 0 if present else 255
-    return Frame(jnp.asarray(image), jnp.asarray(SIZE, jnp.int32), jnp.asarray(False))
-
-
-PRESENT, ABSENT = frame(), frame(present=False)
-
-
-@functools.cache
-def functions(config):
-    init = jax.jit(lambda fixed, image, key: framework.init(config, MODEL, fixed, HEAD, image, BOX, key))
-    step = jax.jit(lambda fixed, state, image: framework.step(config, MODEL, fixed, state, image))
-    return init, step
-
-
-def begin(config=SMALL, seed=0):
-    return functions(config)[0](FIXED, PRESENT, jax.random.key(seed))
-
-
-def go_on(state, image, config=SMALL):
-    return functions(config)[1](FIXED, state, image)
-
-
-def follow(missing, frames, config=SMALL, state=None):
-    """The states after each frame, and the predictions."""
-    states, predictions = [begin(config) if state is None else state], []
-    for i in range(1, frames):
-        state, prediction = go_on(states[-1], ABSENT if i in missing else PRESENT, config)
-        states.append(state)
-        predictions.append(prediction)
-    return states, predictions
-
-
-def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-
-
-def overlaps(boxes, target):
-    """IoU of each box with the target, in plain Python."""
-    found = []
-    for x, y, w, h in np.asarray(boxes, np.float64).tolist():
-        width = max(0.0, min(x + w, target[0] + target[2]) - max(x, target[0]))
-        height = max(0.0, min(y + h, target[1] + target[3]) - max(y, target[1]))
-        shared = width * height
-        found.append(shared / (w * h + target[2] * target[3] - shared))
-    return np.array(found)
-
-
-# --- which boxes ---------------------------------------------------------------------------------------------------
-
-PAPER = Sampling(first_positives=200, first_negatives=400, positives=50, negatives=100)
-
-
-def drawn(which, config=PAPER, target=BOX):
-    ways = {
-        "positives": lambda key: framework.positive_boxes(config, key, target, size, config.positives),
-        "negatives": lambda key: framework.negative_boxes(config, key, target, size),
-        "first negatives": lambda key: framework.first_negative_boxes(config, key, target, size),
-        "first near negatives": lambda key: framework.negative_boxes(config, key, target, size, overlap=0.5),
-    }
-    target, size = jnp.asarray(target), jnp.asarray(SIZE, jnp.int32)
-    boxes, valid = jax.jit(ways[which])(jax.random.key(3))
-    return np.asarray(boxes), np.asarray(valid)
-
-
-@pytest.mark.parametrize(
-    ("which", "count", "low", "high"),
-    [
-        ("positives", 50, 0.7, 1.0),
-        ("negatives", 100, 0.0, 0.3),
-        ("first negatives", 400, 0.0, 0.5),
-        ("first near negatives", 100, 0.0, 0.5),
-    ],
-)
-@pytest.mark.parametrize("target", [BOX, np.array([127.0, 1.0, 11.0, 12.0], np.float32)], ids=["large", "small"])
-def test_samples_overlap_the_target_as_much_as_they_may_and_obey_the_limits(which, count, low, high, target):
-    boxes, valid = drawn(which, target=target)
-    assert boxes.shape == (count, 4)
-    assert valid.all()
-    overlap = overlaps(boxes, target)
-    assert overlap.min() >= low - 1e-6
-    assert overlap.max() <= high + 1e-6
-    assert overlap.max() > high - 0.1
-    assert (boxes[:, 2:] >= 10 - 1e-4).all()
-    assert (boxes[:, 2:] <= np.array([130, 90]) + 1e-4).all()
-    centre = boxes[:, :2] + boxes[:, 2:] / 2
-    assert (centre >= -1e-4).all()
-    assert (centre <= np.array([140, 100]) + 1e-4).all()
-
-
-def test_the_first_negatives_are_near_and_all_over_the_image():
-    boxes, _ = drawn("first negatives")
-    sizes = boxes[:, 2] * boxes[:, 3]
-    assert 0.2 < np.isclose(sizes, 30 * 24, rtol=1e-4).mean() < 0.8  # `whole` keeps the size
-    resized = boxes[~np.isclose(sizes, 30 * 24, rtol=1e-4)]
-    assert (np.abs(resized[:, :2] + resized[:, 2:] / 2 - [65, 52]) <= 27 + 1e-3).all()  # the mean side
-    centre = boxes[:, :2] + boxes[:, 2:] / 2
-    assert (centre.min(axis=0) < [25, 20]).all()
-    assert (centre.max(axis=0) > [125, 90]).all()
-
-
-def test_boxes_that_there_are_none_of_do_not_count_and_are_the_target():
-    config = dataclasses.replace(PAPER, limits=Limits(keep="box"), negative_overlap=0.01)
-    everything = np.array([0.0, 0.0, 140.0, 100.0], np.float32)
-    boxes, valid = drawn("negatives", config, everything)
-    assert not valid.all()
-    np.testing.assert_array_equal(boxes[~valid], np.tile(everything, (int((~valid).sum()), 1)))
-
-
-@pytest.mark.parametrize(("reference", "areas"), [("matlab", (0.5, 3.0)), ("pytorch", (1.0, 2.0))])
-def test_box_regression_learns_from_its_references_samples(reference, areas, monkeypatch):
-    monkeypatch.setattr(ridge, "fit", lambda features, boxes, target, valid, **_: (boxes, valid))
-    config = dataclasses.replace(SMALL, regression=Regression(samples=50, reference=reference))
-    learn = jax.jit(lambda key: framework._learn_regression(config, MODEL, FIXED, PRESENT, jnp.asarray(BOX), key))
-    boxes, valid = map(np.asarray, learn(jax.random.key(0)))
-    assert valid.all()
-    assert overlaps(boxes, BOX).min() >= 0.6 - 1e-6
-    ratio = boxes[:, 2] * boxes[:, 3] / (BOX[2] * BOX[3])
-    assert areas[0] - 1e-4 <= ratio.min()
-    assert ratio.max() <= areas[1] + 1e-4
-    # The Matlab code's mostly grow, and their sides do by factors of their own.
-    assert np.std(boxes[:, 2] / boxes[:, 3]) > 0.01
-
+from jaxtrack import UserError
+from jaxtrack.online import frame_memory, framework, sample_boxes, samplers
+from jaxtrack.online.framework import Memory, Regression, Sampling, Search
 
 # --- learning ------------------------------------------------------------------------------------------------------
 
@@ -196,8 +38,8 @@ def test_box_regression_learns_from_its_references_samples(reference, areas, mon
 def loss_of(head, key):
     """The loss on boxes of the first frame that were not trained on."""
     size, target = PRESENT.size, jnp.asarray(BOX)
-    near, _ = framework.positive_boxes(PAPER, key, target, size, 50)
-    far, _ = framework.negative_boxes(PAPER, key, target, size)
+    near, _ = sample_boxes.positives(PAPER, key, target, size, 50)
+    far, _ = sample_boxes.negatives(PAPER, key, target, size)
     samples = framework.samples_at(MODEL, FIXED, PRESENT, jnp.concatenate([near, far]), target)
     return loss(head, samples, jnp.asarray([1] * 50 + [0] * 100), None)
 

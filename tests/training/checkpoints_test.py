@@ -216,3 +216,62 @@ def test_a_flipped_byte_in_the_numbers_is_noticed(opened, tmp_path):
     largest.write_bytes(bytes(content))
     with pytest.raises(UserError, match="checkpoint 1 is damaged: its numbers are not those that were saved"):
         opened().load(1, state.replace(params={**state.params, "head": {"w": jnp.zeros((200, 200))}}))
+
+
+# --- damaged files, and files of others ----------------------------------------------------------------------------
+
+
+def test_only_who_is_told_to_deletes_what_is_half_written(opened, tmp_path):
+    """Another process may be writing it."""
+    saved(opened(), [1])
+    half = tmp_path / "kept" / "2.orbax-checkpoint-tmp"
+    half.mkdir()
+    (half / "state").write_bytes(b"")
+    assert opened(keep=None).steps == [1]
+    assert (half / "state").is_file()
+    again = opened(clean=True)
+    assert saved(again, [3]) == [1, 3]
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"iou": ', b"[0.5]", b'{"auc": 0.5}', b'{"iou": "high"}', b"\xff"])
+def test_damaged_metrics_are_named_and_can_be_done_without(opened, tmp_path, content):
+    saved(opened(best="iou"), [1, 2], {1: 0.5, 2: 0.25})
+    damaged = tmp_path / "kept" / "1" / "metrics" / "metrics"
+    damaged.write_bytes(content)
+    with pytest.raises(
+        UserError, match=rf"{damaged} is damaged: delete it, and its checkpoint is one that was not val"
+    ):
+        opened(best="iou")
+    assert damaged.read_bytes() == content
+    damaged.unlink()
+    checkpoints = opened(best="iou")
+    assert checkpoints.find("best") == 2
+    assert [checkpoints.unmeasured(step) for step in (1, 2, 3)] == [True, False, False]
+    assert_same_state(checkpoints.load(1, state_at(0)), state_at(1))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"{}", b"[]"])
+def test_a_checkpoint_without_what_is_noted_beside_it_is_named(opened, tmp_path, content):
+    saved(opened(), [1])
+    noted = tmp_path / "kept" / "1" / "_CHECKPOINT_METADATA"
+    noted.unlink()
+    if content is not None:
+        noted.write_bytes(content)
+    for use in (lambda: opened().stage(1), lambda: opened().load(1, state_at(0))):
+        with pytest.raises(UserError, match=r"kept.*1.* is .*: delete"):
+            use()
+    assert (tmp_path / "kept" / "1" / "state").is_dir()
+
+
+def test_a_validation_that_was_made_later_counts(opened, tmp_path):
+    checkpoints = opened(best="iou")
+    saved(checkpoints, [1, 2], {1: 0.5, 2: 0.25})
+    saved(checkpoints, [3])
+    assert [checkpoints.unmeasured(step) for step in (2, 3, 4)] == [False, True, False]
+    checkpoints.add_metrics(3, {"iou": 0.7, "rank": float("nan")})
+    for found in (checkpoints, opened(best="iou")):
+        assert not found.unmeasured(3)
+        assert found.find("best") == 3
+        assert_same_state(found.load(3, state_at(0)), state_at(3))
+    assert saved(checkpoints, [4, 5, 6], {4: 0.1, 5: 0.2, 6: 0.3}) == [3, 5, 6]

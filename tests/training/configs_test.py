@@ -11,6 +11,8 @@ from jaxtrack import trackers
 from jaxtrack.models import mdnet, siamese
 from jaxtrack.training import loop
 from jaxtrack.training.config import TrainConfig, Training
+from jaxtrack.training.detection.anchors import Labels
+from jaxtrack.training.detection.config import DetectionConfig
 from jaxtrack.training.domains import presets
 from jaxtrack.training.domains.config import DomainConfig
 from jaxtrack.training.optimiser import epoch_rates
@@ -127,6 +129,21 @@ def test_rates_are_those_of_the_papers():
             rate = epoch_rates(sgd, 100)[epoch]
             assert (rate * sgd.backbone_factor, rate) == pytest.approx(rates)
         assert (sgd.method, sgd.momentum, sgd.weight_decay, sgd.clip) == ("sgd", 0.9, 5e-4, 10)
+
+
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if isinstance(config, DetectionConfig)])
+def test_trainings_of_proposals_train_all_layers_and_are_measured_on_other_images(name):
+    config = CONFIGS[name]
+    assert set(config.optimiser.trained_backbone) == set(loop.make_recipe(config).shapes()["params"]["backbone"])
+    assert config.best == "recall"
+    assert config.labels == Labels()
+
+
+def test_a_small_student_learns_from_the_small_network_of_proposals():
+    student, teacher = CONFIGS["rpn2t_small_student"], CONFIGS["rpn_small_procedural"]
+    assert student.start == f"runs/{teacher.name}/{teacher.name}.safetensors"
+    assert teacher.architecture in loop.make_recipe(student).backbones
+    assert {"rpn2t_teacher", "zf_rpn"} == set(loop.make_recipe(CONFIGS["rpn2t_student"]).backbones)
 
 
 def test_the_smoke_run_is_short():

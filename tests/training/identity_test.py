@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from dataset_folders import prepared_got10k
 
+from jaxtrack import files
 from jaxtrack.errors import UserError
+from jaxtrack.evaluation import provenance
 from jaxtrack.models import siamese
 from jaxtrack.training import identity
 from jaxtrack.training.config import TrainConfig
-from jaxtrack.training.optimiser import Optimiser
 from jaxtrack.training.sources import Disk, Procedural
 from jaxtrack.weights import store
 
@@ -134,6 +135,45 @@ def test_another_kind_of_part_is_another_training(tmp_path):
         identity.check(folder, TrainConfig(source=Disk()), {"train": [], "start": ""})
 
 
-def test_a_folder_without_a_checkpoint_belongs_to_nobody(tmp_path):
+def test_a_folder_belongs_to_a_training_before_there_is_a_checkpoint(tmp_path):
+    goes_on(tmp_path, TrainConfig())
+    identity.write(tmp_path, TrainConfig(), identity.inputs_of(TrainConfig()))
+    goes_on(tmp_path, TrainConfig(keep=7))
+    sentence = r"\(seed: 0 stored, 1 now\): choose another folder, or delete this one, which has no checkpoint yet"
+    with pytest.raises(UserError, match=sentence):
+        goes_on(tmp_path, TrainConfig(seed=1))
+
+
+def test_the_file_that_makes_a_folder_a_trainings_is_written_last(tmp_path, monkeypatch):
+    written, write_text = [], files.write_text
+    monkeypatch.setattr(files, "write_text", lambda path, text: written.append(path.name) or write_text(path, text))
     identity.write(tmp_path, TrainConfig(), {})
-    goes_on(tmp_path, TrainConfig(seed=1, optimiser=Optimiser()))
+    assert written[-1] == "config.json"
+    assert sorted(written) == ["config.json", "environment.json", "inputs.json"]
+
+
+def test_checkpoints_of_an_unknown_training_are_refused(tmp_path):
+    folder = begun(tmp_path, TrainConfig())
+    (folder / "config.json").unlink()
+    with pytest.raises(UserError, match=r"has checkpoints and no config.json that says of which training: put it back"):
+        goes_on(folder, TrainConfig())
+
+
+@pytest.mark.parametrize("name", ["config.json", "inputs.json"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"class": ', b"[]", b"\xff", b"[" * 100_000],
+    ids=["empty", "cut off", "a list", "no text", "too deep"],
+)
+def test_a_damaged_file_is_named(tmp_path, name, content):
+    folder = begun(tmp_path, TrainConfig())
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name} is damaged: put it back from a copy, or choose another folder"):
+        goes_on(folder, TrainConfig())
+    assert (folder / name).read_bytes() == content
+
+
+def test_what_a_folder_says_is_what_was_written_first(tmp_path):
+    assert identity.configuration(tmp_path) is None
+    begun(tmp_path, TrainConfig(keep=3))
+    assert identity.configuration(tmp_path) == provenance.to_json(TrainConfig(keep=3))

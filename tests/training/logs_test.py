@@ -4,11 +4,13 @@ import csv
 import json
 import sys
 import types
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from jaxtrack.errors import UserError
 from jaxtrack.training.logs import Log
 
 
@@ -112,6 +114,53 @@ def test_of_several_processes_the_first_writes_and_all_have_the_records(tmp_path
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_what_becomes_known_later_joins_the_last_record(tmp_path):
+    log = write(tmp_path, *RECORDS)
+    amended = {**RECORDS[-1], "validation_iou": 0.25, "validation_rank": "nan"}
+    assert log.amend(40, {"validation_iou": np.float32(0.25), "validation_rank": float("nan")}) == amended
+    assert lines(tmp_path) == log.records == [*RECORDS[:-1], amended]
+    assert [row["validation_iou"] for row in rows(tmp_path)] == ["", "", "", "0.25"]
+
+
+def test_a_record_that_is_not_the_last_is_left_alone(tmp_path):
+    log = write(tmp_path, *RECORDS)
+    for step in (30, 50):
+        assert log.amend(step, {"validation_iou": 0.25}) is None
+    assert Log(tmp_path / "new", 0).amend(0, {"validation_iou": 0.25}) is None
+    assert lines(tmp_path) == RECORDS
+
+
+FULL = Path("/dev/full")
+SENTENCE = (
+    r"log.jsonl or what belongs to it could not be written \(No space left on device\): make room and start the tr"
+)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+def test_a_full_disk_is_a_sentence(tmp_path):
+    log = write(tmp_path, *RECORDS[:2])
+    for name in ("log.jsonl", "log.csv"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to(FULL)
+        with pytest.raises(UserError, match=SENTENCE):
+            log.write(RECORDS[2])
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes(content)
+
+
+def test_a_full_disk_is_a_sentence_where_the_files_are_written_anew(tmp_path, monkeypatch):
+    log = write(tmp_path, *RECORDS)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    for again in (lambda: Log(tmp_path, 40), lambda: log.write({"new": 1, "step": 50}), lambda: log.amend(50, {})):
+        with pytest.raises(UserError, match=SENTENCE):
+            again()
+
+
 @pytest.fixture
 def board(monkeypatch):
     """A stand-in for tensorboardX: the writers that were made, each with its scalars."""
@@ -119,11 +168,14 @@ def board(monkeypatch):
 
     class SummaryWriter:
         def __init__(self, logdir, **options):
-            self.logdir, self.options, self.scalars = logdir, options, []
+            self.logdir, self.options, self.scalars, self.closed = logdir, options, [], 0
             made.append(self)
 
         def add_scalar(self, *scalar):
             self.scalars.append(scalar)
+
+        def close(self):
+            self.closed += 1
 
     module = types.ModuleType("tensorboardX")
     module.SummaryWriter = SummaryWriter
@@ -140,7 +192,7 @@ def test_tensorboard_gets_every_number_if_its_writer_is_installed(tmp_path, boar
 
 def test_tensorboard_forgets_what_is_made_again(tmp_path, board):
     write(tmp_path, *RECORDS)
-    write(tmp_path, resumed_step=20)
+    write(tmp_path, *RECORDS[2:], resumed_step=20)
     assert board[1].options == {"purge_step": 21}
 
 
@@ -148,3 +200,16 @@ def test_without_tensorboards_writer_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     write(tmp_path, *RECORDS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "log.jsonl"]
+
+
+def test_tensorboards_writer_is_made_when_there_is_something_to_write_and_closed_in_the_end(tmp_path, board):
+    log = Log(tmp_path, 0)
+    log.close()
+    assert board == []
+    log.write(RECORDS[0])
+    log.amend(10, {"validation_iou": 0.25})
+    [writer] = board
+    assert writer.scalars == [("loss", 1.0, 10), ("validation_iou", 0.25, 10)]
+    assert writer.closed == 0
+    log.close()
+    assert writer.closed == 1

@@ -131,30 +131,6 @@ def test_several_devices_validate_as_one_does(no_compilation_cache):
 # --- the order of things -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def events(monkeypatch):
-    """What a training does, in its order, with steps that compute nothing."""
-    found = []
-
-    def make_step(recipe, stage, updates, devices):
-        found.append(f"compile {stage.name}")
-
-        def step(state, items, numbers):
-            found.append("step")
-            return state.replace(step=state.step + 1), {"loss": jnp.zeros(())}
-
-        return step
-
-    def validator(*_):
-        return lambda state: found.append("validate") or {"iou": 0.5}
-
-    finish = loop._finish
-    monkeypatch.setattr(loop, "make_step", make_step)
-    monkeypatch.setattr(loop, "validator", validator)
-    monkeypatch.setattr(loop, "_finish", lambda state: found.append("finish") or finish(state))
-    return found
-
-
 def test_steps_under_way_are_waited_for_before_anything_is_compiled(tmp_path, events):
     """Also at the end of a stage that ends with no record and no checkpoint due."""
     config = tiny_training.config(checkpoint_steps=100, validation_pairs=4)

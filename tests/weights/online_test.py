@@ -1,34 +1,22 @@
-"""Files of random numbers in the published shapes, written by SciPy, PyTorch and, by hand, in Caffe's wire format."""
+"""Files of random numbers in the published shapes, written by SciPy, PyTorch and protobuf's runtime."""
 
 import collections
 
 import jax
 import numpy as np
 import pytest
-import scipy.io
+from online_weights import RPN_LAYERS, VGG_M, ZF_LAYERS, hwio, save_caffemodel, save_mat
 
 from jaxtrack.errors import UserError
+from jaxtrack.models import mdnet as mdnet_models
 from jaxtrack.models.rpn import ProposalHead
 from jaxtrack.models.vgg_m import VGGM, MDNetHead, with_new_branch
 from jaxtrack.models.zf import ZF
-from jaxtrack.weights import caffe, matconvnet, online, pytorch
-
-RANDOM = np.random.default_rng(0)
-
-# weight_formats_and_rpn.md, A1 to A3: kernel, channels in and out.
-VGG_M = {"conv1": (7, 3, 96), "conv2": (5, 96, 256), "conv3": (3, 256, 512)}
-ZF_LAYERS = {"conv1": (7, 3, 96), "conv2": (5, 96, 256), "conv3": (3, 256, 384), "conv4": (3, 384, 384)}
-ZF_LAYERS |= {"conv5": (3, 384, 256)}
-RPN_LAYERS = {"rpn_conv/3x3": (3, 256, 256), "rpn_cls_score": (1, 256, 18), "rpn_bbox_pred": (1, 256, 36)}
+from jaxtrack.weights import caffe, matconvnet, online, published, pytorch
 
 
-def hwio(layers):
-    """Kernels that keep the size of what passes through them, and biases."""
-    out = {}
-    for name, (side, inputs, outputs) in layers.items():
-        kernel = RANDOM.normal(size=(side, side, inputs, outputs)) * (2 / (side * side * inputs)) ** 0.5
-        out[name] = (kernel.astype(np.float32), RANDOM.normal(size=outputs).astype(np.float32))
-    return out
+def read(path):
+    return published.read(path).convert()
 
 
 def check(params, expected):
@@ -51,22 +39,9 @@ def vgg_m():
     return hwio(VGG_M)
 
 
-def save_mat(path, arrays, param=(5.0, 2.0, 1e-4, 0.75)):
-    layers = []
-    for name, (kernel, bias) in arrays.items():
-        weights = np.empty((1, 2), object)
-        weights[0] = kernel, bias[None]
-        layers += [{"type": "conv", "name": name, "weights": weights}, {"type": "relu", "name": f"relu_{name}"}]
-        layers += [{"type": "lrn", "name": f"norm_{name}", "param": [list(param)]}]
-    cell = np.empty((1, len(layers)), object)
-    cell[0] = layers
-    scipy.io.savemat(path, {"layers": cell})
-    return path
-
-
 def test_vgg_m_has_the_files_arrays(tmp_path, vgg_m):
     more = hwio({"conv4": (3, 4, 4), "fc6": (6, 4, 8)})
-    architecture, variables = online.read(save_mat(tmp_path / "x.mat", vgg_m | more))
+    architecture, variables = read(save_mat(tmp_path / "x.mat", vgg_m | more))
     assert architecture == "vgg_m"
     check(variables["params"].pop("backbone"), vgg_m)
     assert variables == {"params": {}}
@@ -75,25 +50,27 @@ def test_vgg_m_has_the_files_arrays(tmp_path, vgg_m):
 def test_a_network_with_another_normalisation_is_refused(tmp_path, vgg_m):
     path = save_mat(tmp_path / "x.mat", vgg_m, (5.0, 1.0, 2e-5, 0.75))
     with pytest.raises(UserError, match=r"x\.mat: its normalisation has the constants \[5\.0, 1\.0, 2e-05, 0\.75\]"):
-        online.read(path)
+        read(path)
 
 
 def test_a_network_that_lacks_a_layer_or_has_another_shape_is_refused(tmp_path, vgg_m):
     lacking = {name: arrays for name, arrays in vgg_m.items() if name != "conv2"}
     with pytest.raises(UserError, match=r"x\.mat: this is no vgg_m: it has no layer conv2 of the backbone"):
-        online.read(save_mat(tmp_path / "x.mat", lacking))
+        read(save_mat(tmp_path / "x.mat", lacking))
     narrow = vgg_m | hwio({"conv3": (3, 256, 500)})
     message = r"the kernel of conv3 is \[3, 3, 256, 500\], expected \[3, 3, 256, 512\]"
     with pytest.raises(UserError, match=message):
-        online.read(save_mat(tmp_path / "x.mat", narrow))
+        read(save_mat(tmp_path / "x.mat", narrow))
     kernel, bias = vgg_m["conv1"]
     with pytest.raises(UserError, match="the bias of conv1 has numbers that are not finite"):
-        online.read(save_mat(tmp_path / "x.mat", vgg_m | {"conv1": (kernel, bias * np.inf)}))
+        read(save_mat(tmp_path / "x.mat", vgg_m | {"conv1": (kernel, bias * np.inf)}))
 
 
 def test_files_of_other_kinds_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"x\.pth is no file of MatConvNet \(\.mat\) or Caffe \(\.caffemodel\)"):
-        online.read(tmp_path / "x.pth")
+    (tmp_path / "x.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    message = r"x\.h5 is no published file of weights .* \(\.pth\), MatConvNet \(\.mat\) or Caffe \(\.caffemodel\)$"
+    with pytest.raises(UserError, match=message):
+        published.read(tmp_path / "x.h5")
 
 
 # --- MDNet in PyTorch -------------------------------------------------------------------------------------------
@@ -143,7 +120,7 @@ def test_mdnet_computes_what_pytorch_does(torch, mdnet, tmp_path, zipped):
         maps = mdnet.conv3(mdnet.conv2(mdnet.conv1(x)))
         hidden = mdnet.fc5(mdnet.fc4(maps.reshape(2, -1))).numpy()
     maps = maps.numpy().transpose(0, 2, 3, 1)
-    network = online.BACKBONES["py_mdnet"]
+    network = mdnet_models.ARCHITECTURES[online.PY_MDNET].backbone
     assert isinstance(network, VGGM)
     assert network.normalisation == "py_mdnet"
     ours = jax.jit(network.apply)({"params": params["backbone"]}, pixels)
@@ -177,28 +154,6 @@ def test_other_tensors_are_refused(mdnet):
 # --- ZF and its region proposal network -------------------------------------------------------------------------
 
 
-def save_caffemodel(path, arrays):
-    """The wire format by hand: each layer (100) has a name (1), a type (2) and two blobs (7) of data (5), shape (7)."""
-
-    def field(number, content):
-        return varint(number << 3 | 2) + varint(len(content)) + content
-
-    def blob(array):
-        shape = b"".join(varint(side) for side in array.shape)
-        return field(5, array.astype("<f4").tobytes()) + field(7, field(1, shape))
-
-    content = field(1, b"ZF")
-    for name, (kernel, bias) in arrays.items():
-        blobs = field(7, blob(kernel.transpose(3, 2, 0, 1))) + field(7, blob(bias))
-        content += field(100, field(1, name.encode()) + field(2, b"Convolution") + blobs)
-    path.write_bytes(content)
-    return path
-
-
-def varint(number):
-    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
-
-
 @pytest.fixture(scope="module")
 def zf():
     return hwio(ZF_LAYERS), hwio(RPN_LAYERS)
@@ -208,7 +163,7 @@ def zf():
 def test_zf_has_the_files_arrays_and_reads_rgb(tmp_path, zf, first):
     backbone, head = zf
     renamed = {first if name == "rpn_conv/3x3" else name: arrays for name, arrays in head.items()}
-    architecture, variables = online.read(save_caffemodel(tmp_path / "x.caffemodel", backbone | renamed))
+    architecture, variables = read(save_caffemodel(tmp_path / "x.caffemodel", backbone | renamed))
     assert architecture == "zf_rpn"
     kernel, bias = backbone["conv1"]
     check(variables["params"]["backbone"], backbone | {"conv1": (kernel[:, :, ::-1].copy(), bias)})
@@ -219,7 +174,7 @@ def test_zf_has_the_files_arrays_and_reads_rgb(tmp_path, zf, first):
 def test_the_imported_network_sees_what_caffes_saw_in_bgr(tmp_path, zf):
     torch = pytest.importorskip("torch")
     backbone, head = zf
-    _, variables = online.read(save_caffemodel(tmp_path / "x.caffemodel", backbone | head))
+    _, variables = read(save_caffemodel(tmp_path / "x.caffemodel", backbone | head))
     pixels = image(side=43)
     x = torch.tensor(pixels[..., ::-1].transpose(0, 3, 1, 2).copy())
     for i, (stride, padding) in enumerate(((2, 3), (4, 2), (1, 1), (1, 1), (1, 1)), 1):
@@ -239,7 +194,7 @@ def test_the_imported_network_sees_what_caffes_saw_in_bgr(tmp_path, zf):
 def test_an_imagenet_network_without_proposals_is_refused(tmp_path, zf):
     path = save_caffemodel(tmp_path / "x.caffemodel", zf[0])
     with pytest.raises(UserError, match=r"this is no zf_rpn: it has no layer conv of the head"):
-        online.read(path)
+        read(path)
 
 
 # --- VGG-16 and VGG-19 ------------------------------------------------------------------------------------------
@@ -262,11 +217,11 @@ def test_the_deep_networks_are_told_apart_and_read_rgb(architecture, last):
 
 
 def test_every_architecture_has_its_parameters():
-    counts = {
-        name: sum(leaf.size for leaf in jax.tree.leaves(online.shapes(name)["params"])) for name in online.BACKBONES
-    }
-    convolutions = {name: sum(k * k * i * o + o for k, i, o in VGG_M.values()) for name in ("vgg_m", "py_mdnet")}
-    convolutions["py_mdnet"] += 4608 * 512 + 512 + 512 * 512 + 512
+    shapes = {name: online.shapes(name) for name in online.BACKBONES}
+    shapes[online.PY_MDNET] = mdnet_models.shapes(mdnet_models.ARCHITECTURES[online.PY_MDNET])
+    counts = {name: sum(leaf.size for leaf in jax.tree.leaves(leaves["params"])) for name, leaves in shapes.items()}
+    convolutions = {name: sum(k * k * i * o + o for k, i, o in VGG_M.values()) for name in ("vgg_m", online.PY_MDNET)}
+    convolutions[online.PY_MDNET] += 4608 * 512 + 512 + 512 * 512 + 512
     convolutions["zf_rpn"] = sum(k * k * i * o + o for k, i, o in (ZF_LAYERS | RPN_LAYERS).values())
     # The published totals of 138,357,544 and 143,667,240 without the three fully connected layers' 123,642,856.
     convolutions |= {"vgg16": 138_357_544 - 123_642_856, "vgg19": 143_667_240 - 123_642_856}

@@ -144,7 +144,7 @@ def join(parts: Sequence[Index]) -> Index:
 
 
 def save(path: Path, index: Index) -> None:
-    """Writes an index, whole or not at all."""
+    """Writes an index, whole or not at all; `OSError`, which names the file, where it cannot be written."""
     content: dict[str, Any] = {name: value for name, value in vars(index).items() if isinstance(value, np.ndarray)}
     content |= {"format": FORMAT, "dataset": index.dataset, "split": index.split}
     content["drops"] = json.dumps(dataclasses.asdict(index.drops))

@@ -8,6 +8,7 @@ written last, whose presence means that all is done.
 
 import collections
 import concurrent.futures.process
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -84,7 +85,8 @@ def prepare(config: Preparation, progress: Callable[[int, int], None] = lambda d
       progress: called now and then with (videos done, videos in all).
 
     Raises:
-      UserError: unknown dataset or split, a folder is missing, no usable frame, or the folder has another dataset.
+      UserError: unknown dataset or split, a folder is missing, no usable frame, the folder has another dataset or
+        cannot be written.
     """
     started = time.monotonic()
     work = plan(config)
@@ -93,8 +95,9 @@ def prepare(config: Preparation, progress: Callable[[int, int], None] = lambda d
         index, reused = indexing.load(folder / INDEX_NAME), len(work)
     else:
         reused = sum(shard.part.is_file() for shard in work)
-        parts = _all_parts(work, config.workers, lambda done: progress(done, videos))
-        index = finish(work, parts)
+        with _writing(folder):
+            parts = _all_parts(work, config.workers, lambda done: progress(done, videos))
+            index = finish(work, parts)
     progress(videos, videos)
     return Summary(
         folder,
@@ -152,6 +155,17 @@ def finish(work: list[Shard], parts: list[Index]) -> Index:
     indexing.save(folder / INDEX_NAME, index)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return index
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A full disk is a sentence."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter
+        raise UserError(
+            f"{folder} could not be written ({error}): make room, and the same command goes on where it stopped"
+        ) from error
 
 
 def _agree(path: Path, content: dict[str, Any]) -> None:

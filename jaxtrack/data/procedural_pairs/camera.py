@@ -8,6 +8,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
+from jaxtrack.data.augmentation import GREY_WEIGHTS
 from jaxtrack.data.procedural.textures import hash_u32, smoothstep
 from jaxtrack.data.procedural_pairs.numbers import Numbers
 from jaxtrack.data.procedural_pairs.paints import unpack_byte
@@ -15,7 +16,6 @@ from jaxtrack.data.procedural_pairs.paints import unpack_byte
 _EXACT = jax.lax.Precision.HIGHEST
 _BLOCK = 8
 _SHAKES = 7
-_GREY_WEIGHTS = (0.114, 0.587, 0.299)
 
 
 @struct.dataclass
@@ -152,7 +152,7 @@ def light(image: Array, camera: Camera) -> Array:
     edge = camera.shadow[0] * x + camera.shadow[1] * y + camera.shadow[2]
     shade = 1.0 - camera.shadow[3] * smoothstep(-1.0, 1.0, edge)
     shade = shade * (1.0 + (camera.tilt[0] * x + camera.tilt[1] * y) * (2.0 / side)) * (1 / 255)
-    luma = jnp.array(_GREY_WEIGHTS, jnp.float32)[None, :] * camera.gain[None, :]
+    luma = jnp.array(GREY_WEIGHTS, jnp.float32)[None, :] * camera.gain[None, :]
     weights = jnp.where(camera.gray, jnp.broadcast_to(luma, (3, 3)), jnp.diag(camera.gain))[:, :, None, None]
     planes = [unpack_byte(image, channel)[None] for channel in range(3)]
     lit = weights[:, 0] * planes[0] + weights[:, 1] * planes[1] + weights[:, 2] * planes[2]  # [3, S, S]

@@ -92,7 +92,7 @@ class Recipe(NamedTuple):
     @property
     def backbones(self) -> Collection[str]:
         """See `Task`; VGG-M, as published, has no fully connected layers that are of use."""
-        return ("vgg_m", "py_mdnet")
+        return ("vgg_m",)
 
     def shapes(self) -> Any:
         """See `Task`."""

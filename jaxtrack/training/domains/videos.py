@@ -19,14 +19,13 @@ import numpy as np
 from jaxtrack.data import benchmarks, otb
 from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.data.preparation import registry
-from jaxtrack.data.procedural import bodies, motion, render, scene
+from jaxtrack.data.procedural import objects, scene
 from jaxtrack.data.procedural.scene import SceneConfig
 from jaxtrack.data.sequences import Frames
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.training.domains import order
 
 _LEAST_SIDE_PX = 8.0  # smaller targets are left out: the samplers' smallest box overlaps too little
-_MOST_HIDDEN = 0.5  # share of a rendered target that may be outside the image, and that may be behind an occluder
 _READERS = 8
 
 
@@ -244,55 +243,15 @@ def _rendered(config: Scenes) -> tuple[Video, ...]:
         key = scene.scene_key(config.split, config.seed, index)
         layout, boxes, shown = (jax.device_get(part) for part in _layout(key, times, config.look))
         if 2 * shown.sum() >= config.frames:
-            images = _render(key, layout, times[np.flatnonzero(shown)], config.look)
+            images = objects.images(key, layout, times[np.flatnonzero(shown)], config.look)
             found.append(Video(f"scene {index}", images, boxes[shown]))  # type: ignore[arg-type]
         index += 1
     return tuple(found)
 
 
-def _scene_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Keys of what is difficult in a scene, of its layout and of its look."""
-    challenge, layout, look = jax.random.split(key, 3)
-    return challenge, layout, look
-
-
 @functools.partial(jax.jit, static_argnums=2)
 def _layout(key: jax.Array, times: jax.Array, look: SceneConfig) -> tuple[Any, jax.Array, jax.Array]:
     """Layout of a scene, the target's boxes `[F, 4]` cut off at the image's border, and whether it is to be seen."""
-    challenge_key, layout_key, _ = _scene_keys(key)
-    layout = scene.sample_layout(layout_key, scene.sample_challenge(challenge_key), look)
-
-    def at(t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        whole = motion.target_box(layout, t, look)
-        box, visible = motion.clip_box(whole, look)
-        inside = jnp.prod(box[2:]) >= (1 - _MOST_HIDDEN) * jnp.prod(whole[2:])
-        hidden = jnp.stack([_covered(layout, index, whole, t, look) for index in range(2)])
-        number = jnp.arange(2, dtype=jnp.float32)
-        clear = jnp.all((hidden <= _MOST_HIDDEN) | (number >= layout.challenge.occluders))
-        return box, visible & inside & clear & jnp.all(box[2:] >= _LEAST_SIDE_PX)
-
-    boxes, shown = jax.vmap(at)(times)
-    return layout, boxes, shown
-
-
-def _covered(layout: scene.Layout, index: int, box: jax.Array, t: jax.Array, look: SceneConfig) -> jax.Array:
-    """Share of a box that the box of an occluder covers."""
-    pose = motion.occluder_pose(layout, jnp.float32(index), t, look)
-    other = bodies.bounds(layout.occluder, pose)
-    low = jnp.maximum(box[:2], other[:2])
-    high = jnp.minimum(box[:2] + box[2:], other[:2] + other[2:])
-    return jnp.prod(jnp.maximum(high - low, 0.0)) / jnp.prod(box[2:])
-
-
-def _render(key: jax.Array, layout: Any, times: jax.Array, look: SceneConfig) -> np.ndarray:
-    """The images at some times, `uint8 [F, H, W, 3]`."""
-    drawn = scene.Scene(layout, _look(_scene_keys(key)[2], layout.challenge, look))
-    return np.stack([np.asarray(_image(drawn, t, look)) for t in times])
-
-
-_look = jax.jit(scene.sample_look, static_argnums=2)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _image(drawn: scene.Scene, t: jax.Array, look: SceneConfig) -> jax.Array:
-    return render(drawn, t, look).image
+    layout = objects.sample_layout(key, look)
+    boxes, shown = jax.vmap(lambda t: objects.boxes_at(layout, t, look, _LEAST_SIDE_PX))(times)
+    return layout, boxes[:, objects.TARGET], shown[:, objects.TARGET]

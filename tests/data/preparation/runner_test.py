@@ -117,6 +117,27 @@ def test_an_interrupted_call_goes_on_after_the_last_finished_shard(config, tmp_p
     assert content(folder) == whole
 
 
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("jaxtrack.data.preparation.shards._Records.add", RuntimeError("write() failed: No space left on device")),
+        ("numpy.savez", OSError(28, "No space left on device")),
+        ("tensorflow_datasets.folder_dataset.write_metadata", OSError(28, "No space left on device")),
+    ],
+)
+def test_a_full_disk_is_a_sentence_and_the_same_command_goes_on(config, monkeypatch, where, error):
+    """ArrayRecord's errors are its own; those of `write` name no file."""
+
+    def full(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, full)
+        with pytest.raises(UserError, match=r"train could not be written \(.*No space left on device.*\): make room"):
+            prepare(config)
+    assert prepare(config).frames == 5
+
+
 KILLED = """
 import dataclasses, sys, time
 from pathlib import Path

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxtrack.data.procedural import motion, scene
+from jaxtrack.data.procedural import bodies, motion, objects, scene
 from jaxtrack.data.procedural.scene import SceneConfig
 from jaxtrack.errors import UserError
 from jaxtrack.training.domains import order, videos
@@ -103,9 +103,10 @@ def test_frames_in_which_the_target_is_hidden_or_away_are_left_out():
 def test_how_much_an_occluder_covers():
     layout, _, _ = videos._layout(scene.scene_key("train", 0, 0), np.zeros(1, np.float32), LOOK)
     pose = motion.occluder_pose(layout, np.float32(0), np.float32(0), LOOK)
-    x, y, w, h = np.asarray(videos.bodies.bounds(layout.occluder, pose))
+    occluder = bodies.bounds(layout.occluder, pose)
+    x, y, w, h = np.asarray(occluder)
     for box, share in (((x, y, w, h), 1.0), ((x - w, y, 2 * w, h), 0.5), ((x + 2 * w, y, w, h), 0.0)):
-        found = videos._covered(layout, 0, np.asarray(box, np.float32), np.float32(0), LOOK)
+        found = objects.covered(np.asarray(box, np.float32), occluder)
         assert float(found) == pytest.approx(share, abs=1e-3)
 
 

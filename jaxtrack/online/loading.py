@@ -1,0 +1,76 @@
+"""How the trackers of `jaxtrack.online.framework` are put together: networks, their weights, and the pair of functions.
+
+Their networks lie in modules of one form (`jaxtrack.models.mdnet`, `jaxtrack.models.rpn2t`): a table `ARCHITECTURES`,
+`initial(architecture, key)` for random parameters `{"backbone", "head"}`, and `stored(params)`, what a tracker takes of
+parameters. The backbone never changes; the head, with new layers for every video, learns.
+"""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import jax
+
+from jaxtrack.data.naming import match_name
+from jaxtrack.errors import UserError
+from jaxtrack.images import Frame
+from jaxtrack.online import framework
+from jaxtrack.online.framework import Framework, Model, State
+from jaxtrack.tracker import Prediction, Tracker
+from jaxtrack.weights import store
+
+RANDOM = "random"  # instead of weights: random numbers
+
+
+def tracker(config: Framework, model: Model, new_head: Callable[[Any, jax.Array], Any]) -> Tracker:
+    """The tracker around a network.
+
+    Args:
+      config: the constants.
+      model: the network.
+      new_head: (the head's parameters, random key) to those that a video begins with.
+    """
+
+    def init(params: Any, frame: Frame, box: jax.Array, key: jax.Array) -> State:
+        head_key, key = jax.random.split(key)
+        head = new_head(params["head"], head_key)
+        return framework.init(config, model, params["backbone"], head, frame, box, key)
+
+    def step(params: Any, state: State, frame: Frame) -> tuple[State, Prediction]:
+        return framework.step(config, model, params["backbone"], state, frame)
+
+    return Tracker(init=init, step=step)
+
+
+def architecture_name(networks: ModuleType, spelt: str) -> str:
+    """The name of a network of a module, however it is spelt; `UserError` with a suggestion if there is none."""
+    return match_name(spelt, sorted(networks.ARCHITECTURES), what="architecture")
+
+
+def params(
+    networks: ModuleType, architecture: str, weights: str, key: jax.Array, *, fitting: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The parameters of a network, `{"backbone", "head"}`.
+
+    Args:
+      networks: the module of the network.
+      architecture: its name.
+      weights: name or path of a file, or `RANDOM`.
+      key: random key of random weights.
+      fitting: architectures beside its own whose weights the network takes.
+
+    Raises:
+      UserError: there are no such weights, or they are of another network.
+    """
+    if weights == RANDOM:
+        return networks.stored(networks.initial(networks.ARCHITECTURES[architecture], key))
+    path = store.locate(weights)
+    variables, meta = store.load(path)
+    if meta.architecture not in (architecture, *fitting):
+        raise UserError(f"{path} holds weights of {meta.architecture}, not of {architecture}")
+    return networks.stored(variables["params"])
+
+
+def weights_sha256(weights: str) -> str | None:
+    """What tells weights from others; None for random ones, which are always the same."""
+    return None if weights == RANDOM else store.checked_sha256(store.locate(weights))

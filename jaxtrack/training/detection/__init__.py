@@ -1,0 +1,1 @@
+"""Training a region proposal network: where in an image is an object, of whatever class."""

@@ -1,0 +1,37 @@
+"""Trainings that cannot be, refused before anything is computed."""
+
+import dataclasses
+
+import pytest
+import tiny_training
+
+from jaxtrack.errors import UserError
+from jaxtrack.training import siamese
+from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.labels import AnchorLabels
+from jaxtrack.training.sources import Disk, Procedural
+
+ALEX = {"architecture": "siamrpn_alex", "labels": AnchorLabels(), "validation_pairs": 0}
+
+
+@pytest.mark.parametrize("source", [Procedural(), Disk()])
+def test_a_network_that_looks_at_other_sizes_than_pairs_have_is_refused(source):
+    message = (
+        "siamrpn_alex looks at templates and search regions of 127 and 287 pixels, and training pairs have 127 and 2"
+    )
+    with pytest.raises(UserError, match=message):
+        siamese.make_recipe(TrainConfig(source=source, **ALEX))
+
+
+def test_a_source_of_somebodys_own_may_have_pairs_of_any_size():
+    recipe = siamese.make_recipe(TrainConfig(source=tiny_training.Squares(), **ALEX))  # type: ignore[arg-type]
+    assert recipe.architecture.search_px == 287
+
+
+@pytest.mark.parametrize("source", [Procedural(split="validation"), Disk(split="validation")])
+def test_nobody_trains_on_the_pairs_of_the_validation(source):
+    with pytest.raises(UserError, match="a training is on the split train of its source, not on validation"):
+        TrainConfig(source=source)
+    with pytest.raises(UserError, match="not on validation"):
+        dataclasses.replace(TrainConfig(), source=source)
+    assert TrainConfig().held_out.split == "validation"
