@@ -26,6 +26,10 @@ def pytest_configure(config):
     _keep_compiled_programs()
     # Two test runs at the same time share the cache; one may read what the other has written half. It compiles then.
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache:UserWarning")
+    # Of a checkpoint that cannot be restored Orbax leaves tasks behind, which complain when they are collected; that
+    # may be at any time, and they name no object.
+    unnamed = r"ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning"
+    config.addinivalue_line("filterwarnings", unnamed)
     hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
