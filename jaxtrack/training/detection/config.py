@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.training import optimiser as optimisers
 from jaxtrack.training.config import Training
 from jaxtrack.training.detection.anchors import Labels
 from jaxtrack.training.optimiser import Optimiser
@@ -26,18 +27,7 @@ PUBLISHED = Optimiser(
     frozen_epochs=0,
     trained_backbone=CONVOLUTIONS,
 )
-# From random numbers: Adam gets further in few steps.
-FROM_NOTHING = dataclasses.replace(
-    PUBLISHED,
-    method="adamw",
-    schedule="cosine",
-    warmup_rate=1e-4,
-    rate=1e-3,
-    last_rate=1e-5,
-    warmup_epochs=1,
-    weight_decay=0.01,
-    clip=10.0,
-)
+FROM_NOTHING = dataclasses.replace(optimisers.FROM_NOTHING, trained_backbone=CONVOLUTIONS)
 
 
 @dataclasses.dataclass(frozen=True)

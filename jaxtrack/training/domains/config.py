@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.trackers.mdnet import Ranking
+from jaxtrack.training import optimiser as optimisers
 from jaxtrack.training.config import Training
 from jaxtrack.training.domains.videos import Benchmark, Dataset, Scenes
 from jaxtrack.training.optimiser import Optimiser
@@ -26,18 +27,7 @@ FROM_IMAGENET = Optimiser(
     frozen_epochs=0,
     trained_backbone=CONVOLUTIONS,
 )
-# From random numbers: Adam gets further in few steps, and all layers have the same to learn.
-FROM_NOTHING = dataclasses.replace(
-    FROM_IMAGENET,
-    method="adamw",
-    schedule="cosine",
-    warmup_rate=1e-4,
-    rate=1e-3,
-    last_rate=1e-5,
-    warmup_epochs=1,
-    weight_decay=0.01,
-    backbone_factor=1.0,
-)
+FROM_NOTHING = dataclasses.replace(optimisers.FROM_NOTHING, trained_backbone=CONVOLUTIONS)
 
 
 @dataclasses.dataclass(frozen=True)
