@@ -27,6 +27,7 @@ import tyro
 from jaxtrack import images
 from jaxtrack.compilation import Program
 from jaxtrack.models import siamese as models
+from jaxtrack.models import siamese_crops
 from jaxtrack.trackers import siamese
 
 
@@ -83,7 +84,7 @@ def programs(name: str) -> dict[str, tuple[Program, tuple]]:
     side = jnp.float32(240)
 
     def crop(frame: images.Frame, state: siamese.State) -> jax.Array:
-        return siamese.crop_square(frame, state.centre, side, architecture.search_px, state.fill)
+        return siamese_crops.crop_square(frame, state.centre, side, architecture.search_px, state.fill)
 
     def backbone(params: Any, x: jax.Array) -> Any:
         return network.apply(params, x, method=lambda module, x: module.backbone(x))

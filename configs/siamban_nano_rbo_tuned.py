@@ -1,6 +1,7 @@
 """SiamBAN-nano with RBO, a second training from the weights of the first, which are the default tracker's in the end.
 
-python train.py --config configs/siamban_nano_rbo_tuned.py --start results/siamban_nano_rbo/siamban_nano_rbo.safetensors
+python train.py --config configs/siamban_nano_rbo_tuned.py \
+  --set.start runs/siamban_nano_rbo/siamban_nano_rbo.safetensors
 
 Hardware: two CPU cores, 55 min. The paper's number for the same ablation with SiamBAN is an AUC of 0.6224 (Table 4,
 over 352 sequences).

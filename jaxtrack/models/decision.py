@@ -8,10 +8,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxtrack import boxes
 from jaxtrack.images import Frame
 from jaxtrack.models.grids import Candidates
 
 MIN_SIDE_PX = 10.0  # No box gets smaller.
+# Candidates that tell how wrong the network's sizes are: those about the target. An error beyond a factor of 1.65 is
+# rather a target that the network does not see.
+_ABOUT_TARGET_IOU = 0.3
+_LARGEST_SIZE_ERROR = 0.5
 
 
 class Constants(NamedTuple):
@@ -67,6 +72,35 @@ def decide(
     box = found.boxes_cxcywh[best] / scale
     rate = penalty[best] * found.scores[best] * constants.smoothing
     return Decision(centre + box[:2], size * (1 - rate) + box[2:] * rate, found.scores[best])
+
+
+def size_error(found: Candidates, size: jax.Array) -> jax.Array:
+    """By how much a network's sizes of a known target are wrong: our own, no paper has it.
+
+    Networks cannot know from a template where the target's box ends: whether a face's has the hair in it, a person's
+    the arms. The first frame tells.
+
+    Args:
+      found: candidates in a crop with the target in its middle.
+      size: `float32 [2]`, the target's (width, height) in crop pixels.
+
+    Returns:
+      `float32 [2]`: log(width / true width) and that of the height, mean over the candidates that overlap the target
+      with an IoU above 0.3, weighted by their squared scores; at most 0.5 either way, 0 without such candidates.
+    """
+    sides = found.boxes_cxcywh[:, 2:]
+    target = box_of(jnp.zeros(2), size)
+    overlap = boxes.iou(boxes.box_from_cxcywh(found.boxes_cxcywh), jnp.broadcast_to(target, (len(sides), 4)))
+    weight = jnp.where(overlap > _ABOUT_TARGET_IOU, found.scores**2, 0.0)[:, None]
+    error = jnp.log(jnp.maximum(sides, 1e-3) / size[None])
+    total = jnp.maximum(jnp.sum(weight), 1e-6)
+    return jnp.clip(jnp.sum(weight * error, axis=0) / total, -_LARGEST_SIZE_ERROR, _LARGEST_SIZE_ERROR)
+
+
+def corrected(found: Candidates, error: jax.Array) -> Candidates:
+    """Candidates about the same centres, their sides divided by exp(error); `error` is `float32 [2]`."""
+    shrink = jnp.concatenate([jnp.ones(2), jnp.exp(-error)])
+    return found._replace(boxes_cxcywh=found.boxes_cxcywh * shrink[None])
 
 
 def clipped(centre: jax.Array, size: jax.Array, frame: Frame) -> tuple[jax.Array, jax.Array]:

@@ -11,6 +11,7 @@ Where this differs from the reference implementations:
 
 * Everything happens on the device in float32; the crops follow OpenCV's fixed-point arithmetic there.
 * BatchNorm is folded into the convolutions when the weights are loaded.
+* `calibration` (off unless a configuration sets it) corrects the network's sizes by their error in the first frame.
 """
 
 import csv
@@ -25,13 +26,22 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxtrack import images
 from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models import siamese as models
-from jaxtrack.models.decision import Constants, Decision, box_of, clipped, context_side, decide
+from jaxtrack.models.decision import (
+    Constants,
+    Decision,
+    box_of,
+    clipped,
+    context_side,
+    corrected,
+    decide,
+    size_error,
+)
 from jaxtrack.models.grids import Candidates, candidate_windows, candidates
+from jaxtrack.models.siamese_crops import crop_corner, crop_square, mean_colour
 from jaxtrack.tracker import Prediction, Tracker
 from jaxtrack.weights import store
 
@@ -56,6 +66,9 @@ class Lost:
             raise UserError(f"low of Lost must be at most high, not {self.low:g} and {self.high:g}")
 
 
+_SHARES = ("window_influence", "calibration")
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What a Siamese tracker needs besides its weights."""
@@ -73,6 +86,9 @@ class Config:
     """Share of the new size, times score and penalty, in the size (LR)."""
     context: float = 0.5
     """Margin of the template around the target, as a share of width plus height."""
+    calibration: float = 0.0
+    """Share of the network's error of the target's size in the first frame (a logarithm) that is taken off the sizes in
+    all later ones; 0 as in the references."""
     long_term: bool = False
     """Whether to look farther while the target is lost; off, the tracker goes on as if it were not."""
     lost: Lost = Lost()
@@ -82,9 +98,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses numbers that the tracker cannot run with."""
-        check_numbers(self, not_negative=("penalty", "window_influence", "smoothing", "context"))
-        if self.window_influence > 1:
-            raise UserError(f"window_influence must be at most 1, not {self.window_influence:g}")
+        check_numbers(self, not_negative=("penalty", "smoothing", "context", *_SHARES))
+        for name in _SHARES:
+            if getattr(self, name) > 1:
+                raise UserError(f"{name} must be at most 1, not {getattr(self, name):g}")
 
 
 def _setting(row: dict[str, str]) -> Config:
@@ -95,6 +112,7 @@ def _setting(row: dict[str, str]) -> Config:
         penalty=float(row["penalty"]),
         window_influence=float(row["window_influence"]),
         smoothing=float(row["smoothing"]),
+        calibration=float(row["calibration"] or 0),
         long_term=bool(row["low"]),
         lost=Lost(low=float(row["low"]), high=float(row["high"])) if row["low"] else Lost(),
         tuned_on=row["tuned_on"],
@@ -134,6 +152,7 @@ class State:
       fill: `float32 [3]`, colour outside the image: the first frame's mean, cut to whole grey levels; RGB.
       centre: `float32 [2]`, the target's centre (x, y), pixels.
       size: `float32 [2]`, its (width, height), pixels.
+      size_error: `float32 [2]`, what is taken off the logarithms of the network's widths and heights.
       lost: `bool []`, whether the target is lost (long-term trackers only).
     """
 
@@ -141,43 +160,8 @@ class State:
     fill: jax.Array
     centre: jax.Array
     size: jax.Array
+    size_error: jax.Array
     lost: jax.Array
-
-
-# --- crops ---------------------------------------------------------------------------------------------------------
-
-
-def crop_square(frame: Frame, centre: jax.Array, side: jax.Array, out: int, fill: jax.Array) -> jax.Array:
-    """The references' crop: a square of whole pixels, padded with `fill`, resized, rounded, as BGR.
-
-    Args:
-      frame: the frame.
-      centre: `float32 [2]`, (x, y).
-      side: `float32 []`, a whole number of pixels.
-      out: side of the crop.
-      fill: `float32 [3]`, RGB.
-
-    Returns:
-      `float32 [1, out, out, 3]`, whole grey levels in [0, 255].
-    """
-    corner = crop_corner(centre, side).astype(jnp.int32)
-    rgb = images.crop_fixed_point(frame.pixels, frame.size, corner, side.astype(jnp.int32), out, fill)
-    return rgb[None, :, :, ::-1]
-
-
-def crop_corner(centre: jax.Array, side: jax.Array) -> jax.Array:
-    """The first pixel (x, y) of `crop_square`'s square, `float32 [2]`."""
-    return jnp.floor(centre - (side + 1) / 2 + 0.5)
-
-
-def mean_colour(frame: Frame) -> jax.Array:
-    """The frame's mean colour cut to whole grey levels, `float32 [3]` RGB."""
-    height, width = frame.size[0], frame.size[1]
-    rows = jnp.sum(frame.pixels.astype(jnp.int32), axis=1)  # [H, 3]; the canvas is 0 beyond the image
-    # The sum over a large image does not fit into 32 bits: quotients and remainders are summed apart.
-    quotients, remainders = jnp.sum(rows // width, axis=0), jnp.sum(rows % width, axis=0)
-    rest = (quotients % height) * width + remainders
-    return (quotients // height + rest // (height * width)).astype(jnp.float32)
 
 
 # --- the pair of functions -----------------------------------------------------------------------------------------
@@ -248,13 +232,18 @@ def make_tracker(config: Config, architecture: models.Architecture, network: Net
 
 
 def _init(parts: Parts, params: Any, frame: Frame, box: jax.Array, key: jax.Array) -> State:
-    """Starts on the first frame: the template's features."""
+    """Starts on the first frame: the template's features and, if asked for, the error of the network's sizes."""
     del key  # nothing is drawn
     centre, size = box[:2] + box[2:] / 2, box[2:]
     fill = mean_colour(frame)
     side = jnp.round(context_side(size, parts.config.context))
     crop = crop_square(frame, centre, side, parts.architecture.template_px, fill)
-    return State(parts.network.template(params, crop), fill, centre, size, jnp.zeros((), bool))
+    kept = parts.network.template(params, crop)
+    state = State(kept, fill, centre, size, size_error=jnp.zeros(2), lost=jnp.zeros((), bool))
+    if not parts.config.calibration:
+        return state
+    found, scale = look(parts, params, state, frame, parts.architecture.search_px)
+    return dataclasses.replace(state, size_error=parts.config.calibration * size_error(found, size * scale))
 
 
 def look(parts: Parts, params: Any, state: State, frame: Frame, search_px: int) -> tuple[Candidates, jax.Array]:
@@ -273,7 +262,7 @@ def look(parts: Parts, params: Any, state: State, frame: Frame, search_px: int) 
         middle = crop_corner(state.centre, crop_side) + crop_side / 2
         moved = jnp.concatenate([(middle - state.centre) * scale, jnp.zeros(2)])
         found = found._replace(boxes_cxcywh=found.boxes_cxcywh + moved[None])
-    return found, scale
+    return corrected(found, state.size_error), scale
 
 
 def advance(
