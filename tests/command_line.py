@@ -1,4 +1,4 @@
-"""Command lines that are refused, for the tests of the commands."""
+"""Command lines, those that are refused, and the boxes that they leave, for the tests of the commands."""
 
 from jaxtrack.__main__ import main
 
@@ -11,3 +11,14 @@ def error_of(command, capsys, *arguments):
     [line] = captured.err.splitlines()
     assert line.startswith("error: ")
     return line
+
+
+def without(options, start):
+    """The options but those that begin with `start`."""
+    return [option for option in options if not option.startswith(start)]
+
+
+def box_files(results):
+    """The content of every file of boxes, by its path."""
+    files = (path for path in results.rglob("*.txt") if not path.name.endswith(".times.txt"))
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in files}

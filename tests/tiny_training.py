@@ -22,6 +22,20 @@ OPTIMISER = Optimiser(
     rate=0.02, warmup_rate=0.01, last_rate=0.01, warmup_epochs=1, frozen_epochs=1, trained_backbone=("stage2", "stage3")
 )
 
+# A config file for the command `train`.
+FILE = '''
+import dataclasses
+import tiny_training
+
+
+def config():
+    """Four pairs a step, the whole network from the start."""
+    return tiny_training.config(
+        optimiser=dataclasses.replace(tiny_training.OPTIMISER, frozen_epochs=0),
+        batch=4, epochs=1, steps_per_epoch=50, checkpoint_steps=2, validation_pairs=4,
+    )
+'''
+
 
 @dataclasses.dataclass(frozen=True)
 class Squares:
@@ -88,3 +102,8 @@ def config(**changes) -> TrainConfig:
         "sync_norm": True,
     }
     return TrainConfig(**{**defaults, **changes})  # type: ignore[arg-type]
+
+
+def arguments(file, out, *more):
+    """The options of `train` for four steps by a file such as `FILE`, into a folder."""
+    return ["--config", str(file), "--out", str(out), "--set.steps-per-epoch", "4", *more]

@@ -19,6 +19,7 @@ from jaxtrack.data.sequences import Sequence as VideoSequence
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance, store
 from jaxtrack.evaluation.progress import Reporter
+from jaxtrack.evaluation.run_record import Run
 from jaxtrack.running import run
 from jaxtrack.tracker import Track
 
@@ -99,7 +100,7 @@ def _open(
     repeat: int,
     environment: dict[str, Any],
 ) -> store.RunStore:
-    identified = store.Run(
+    identified = Run(
         entry.label,
         entry.config,
         seed + repeat,

@@ -5,15 +5,13 @@
                                            <sequence>.times.txt        seconds per frame
                                            <sequence>.diagnostics.npz  optional: named arrays, a row per frame
 
-The run id is a hash of everything that determines the boxes: tracker, resolved config, seed, weights, batch width.
-Package versions, devices and dates do not belong to it; `run.json` records them, and a run that is resumed in another
-environment keeps a list of all. A sequence is finished when its box file is there: that file is written last, and no
-file ever appears half-written, so a run that was killed at any moment continues with the first unfinished sequence.
+The run id and `run.json` are those of `jaxtrack.evaluation.run_record`. A sequence is finished when its box file is
+there: that file is written last, and no file ever appears half-written, so a run that was killed at any moment
+continues with the first unfinished sequence.
 """
 
 import contextlib
 import dataclasses
-import json
 import logging
 import os
 import time
@@ -28,51 +26,13 @@ import numpy as np
 
 from jaxtrack.data.boxfiles import read_boxes, write_boxes
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import provenance
+from jaxtrack.evaluation import provenance, run_record
+from jaxtrack.evaluation.run_record import Run
 from jaxtrack.files import replacing, write_text
 
-_FORMAT = 1
 # Writing a file takes milliseconds: a temporary file older than this belongs to a process that was killed.
 _STALE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What is to be run, before it is.
-
-    Attributes:
-      tracker: the tracker's name.
-      config: its resolved config: a (nested) dataclass, or JSON values.
-      seed: the seed of the run.
-      weights_sha256: hexadecimal sha256 of the weights, None for a tracker without any.
-      batch_width: how many videos share one program; 1 for one at a time.
-      repeat: index of the run among the repeats of an experiment; recorded, but not part of the identity.
-      extra: further JSON values worth recording, not part of the identity.
-    """
-
-    tracker: str
-    config: Any
-    seed: int
-    weights_sha256: str | None = None
-    batch_width: int = 1
-    repeat: int = 0
-    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines the boxes, as JSON values."""
-        return {
-            "tracker": self.tracker,
-            "config": provenance.to_json(self.config),
-            "seed": int(self.seed),
-            "weights_sha256": self.weights_sha256,
-            "batch_width": int(self.batch_width),
-        }
-
-    @property
-    def id(self) -> str:
-        """12 hexadecimal digits that name the run."""
-        return provenance.short_hash(self.identity())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -218,7 +178,7 @@ class RunStore(StoredRun):
             raise UserError(f"cannot write the results of {sequence} to {self.directory}: {reason}") from error
 
     def _record_environment(self) -> None:
-        info = _read_info(self.directory)  # again: another process may have added its environment meanwhile
+        info = run_record.read(self.directory)  # again: another process may have added its environment meanwhile
         known = [{k: v for k, v in e.items() if k != "since"} for e in info["environments"]]
         if self._environment in known:
             return
@@ -229,7 +189,7 @@ class RunStore(StoredRun):
                 provenance.differences(known[-1], self._environment),
             )
         info["environments"].append({"since": provenance.now(), **self._environment})
-        _write_info(self.directory, info)
+        run_record.write(self.directory, info)
         self.info = info
 
 
@@ -255,9 +215,9 @@ def open_run(
     _make_writable(directory)
     _remove_stale(directory)
     store = RunStore(directory, {}, environment if environment is not None else provenance.environment())
-    new = _new_info(benchmark, run)
+    new = run_record.new(benchmark, run)
     if (directory / "run.json").exists():
-        store.info = _read_info(directory)
+        store.info = run_record.read(directory)
         if store.info["identity"] != new["identity"] or store.benchmark != benchmark:
             difference = provenance.differences(store.info["identity"], new["identity"])
             raise _not_ours(
@@ -267,26 +227,12 @@ def open_run(
         raise _not_ours(f"{directory} holds results but no run.json that says what they came from")
     else:
         store.info = new
-        _write_info(directory, new)
+        run_record.write(directory, new)
     return store
 
 
 def _not_ours(what: str) -> UserError:
     return UserError(f"{what}: move that folder away or choose another results folder")
-
-
-def _new_info(benchmark: str, run: Run) -> dict[str, Any]:
-    """What `run.json` says of a run that is new."""
-    return {
-        "format": _FORMAT,
-        "id": run.id,
-        "benchmark": benchmark,
-        "identity": json.loads(provenance.canonical(run.identity())),
-        "repeat": run.repeat,
-        "extra": provenance.to_json(run.extra, "extra"),
-        "created": provenance.now(),
-        "environments": [],
-    }
 
 
 def list_runs(results_dir: Path, benchmark: str | None = None) -> list[StoredRun]:
@@ -297,7 +243,7 @@ def list_runs(results_dir: Path, benchmark: str | None = None) -> list[StoredRun
     runs = []
     for path in sorted(Path(results_dir).glob("*/*/*/run.json")):
         try:
-            runs.append(StoredRun(path.parent, _read_info(path.parent)))
+            runs.append(StoredRun(path.parent, run_record.read(path.parent)))
         except UserError as error:
             _log.warning("%s", error)
     chosen = [run for run in runs if benchmark is None or run.benchmark == benchmark]
@@ -343,24 +289,3 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], frames: int) -> 
             )
     with replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def _read_info(directory: Path) -> dict[str, Any]:
-    path = directory / "run.json"
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        identity = info["identity"]
-        complete = {"id", "benchmark", "environments"} <= info.keys() and {"tracker", "seed"} <= identity.keys()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
-        complete = False
-        info = {}
-    if not complete or info.get("format") != _FORMAT:
-        raise UserError(f"{path} is damaged or of another version of jaxtrack: move its folder away")
-    return info
-
-
-def _write_info(directory: Path, info: dict[str, Any]) -> None:
-    text = json.dumps(info, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(directory / "run.json", text + "\n")

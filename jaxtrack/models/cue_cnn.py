@@ -1,4 +1,4 @@
-"""DeepTrack's network for one image cue (Li et al., section III-A), and the layer that fuses the cues.
+"""DeepTrack's network for one image cue (Li et al., section III-A), the layer that fuses the cues, and the score.
 
 32 x 32 -> conv 13 x 13, 12 maps, ReLU, max 2 x 2 -> conv 7 x 7, 18 maps, ReLU, max 2 x 2 -> 72 -> 8, ReLU -> 2.
 
@@ -123,6 +123,20 @@ def init_fusion(key: jax.Array, cues: int) -> dict[str, jax.Array]:
 def fuse(fusion: dict[str, jax.Array], hidden: jax.Array) -> jax.Array:
     """The fused scores; hidden responses `[cues, B, 8]` to `[B, 2]`."""
     return jnp.einsum("kbh,kho->bo", hidden, fusion["kernel"]) + fusion["bias"][None]
+
+
+def folded(outputs: jax.Array) -> jax.Array:
+    """Outputs beyond the label (1, 0) reflected to this side of it; `[..., 2]` to `[..., 2]`.
+
+    The network is trained to give (1, 0) for the target. (1.8, -0.5) is as wrong as (0.2, 0.5); the plain score would
+    prefer it to everything else, and it is what unfamiliar background gives now and then.
+    """
+    return jnp.stack([1 - jnp.abs(1 - outputs[..., 0]), jnp.abs(outputs[..., 1])], axis=-1)
+
+
+def score(outputs: jax.Array) -> jax.Array:
+    """S = s1 exp(s1 - s2), the score of a candidate (section III-A); `[..., 2]` to `[...]`."""
+    return outputs[..., 0] * jnp.exp(outputs[..., 0] - outputs[..., 1])
 
 
 def pooled_windows(responses: jax.Array, level: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:

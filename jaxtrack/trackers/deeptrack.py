@@ -33,8 +33,8 @@ import jax.numpy as jnp
 from jaxtrack import boxes
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
-from jaxtrack.models.cue_cnn import PATCH, CueCNN, fuse, init_cues, init_fusion, pooled_windows
-from jaxtrack.online import cue_maps, itsgd, memory, particles
+from jaxtrack.models.cue_cnn import PATCH, CueCNN, folded, fuse, init_cues, init_fusion, pooled_windows, score
+from jaxtrack.online import cue_maps, itsgd, memory, particle_samples, particles
 from jaxtrack.online.cue_maps import Cues
 from jaxtrack.online.particles import Particles
 from jaxtrack.tracker import Prediction, Tracker
@@ -166,55 +166,6 @@ def _outputs(config: Config, network: itsgd.Network, maps: jax.Array, candidates
 # --- learning ------------------------------------------------------------------------------------------------------
 
 
-def quality(config: Config, scores: jax.Array, outputs: jax.Array, overlap: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Q, the probability that a frame's labels are right, and |P|, the number of particles that rival the best.
-
-    Args:
-      config: the constants.
-      scores: `[N]`, the particles' scores S.
-      outputs: `[N, 2]`, their fused outputs.
-      overlap: `[N]`, their IoU with the best one's box.
-    """
-    best = jnp.max(scores)
-    # S may be negative everywhere; v times the best would then choose nothing, or everything.
-    threshold = jnp.where(best > 0, config.v * best, jnp.percentile(scores, 95.0))
-    rivals = scores > threshold
-    errors = itsgd.sample_errors(outputs, overlap > 0.5, overlap, config.training.loss)
-    count = jnp.sum(rivals.astype(jnp.float32))
-    mean = jnp.sum(jnp.where(rivals, errors, 0.0)) / jnp.maximum(count, 1.0)
-    return jnp.clip(1.0 - mean, 0.01, 1.0), count
-
-
-def _choose_negatives(config: Config, key: jax.Array, overlap: jax.Array, scores: jax.Array | None = None) -> jax.Array:
-    """Indices of the frame's negatives, `[negatives_per_frame]`, among the particles and the surroundings.
-
-    First those of the highest scores, then at random among the particles with an overlap of at most 0.5; where there
-    are too few, surroundings fill up.
-
-    Args:
-      config: the constants.
-      key: a typed random key.
-      overlap: `[N + M]`, the IoU of N particles and M surrounding positions with the target's box.
-      scores: `[N]`, the particles' scores; None where there are none yet.
-    """
-    order = jax.random.uniform(key, overlap.shape, jnp.float32)
-    is_particle = jnp.arange(len(overlap), dtype=jnp.int32) < config.sampling.particles
-    rank = jnp.where(overlap <= 0.5, jnp.where(is_particle, 2.0, 1.0), 0.0)
-    hard = round(config.hard_negatives * config.negatives_per_frame)
-    if hard and scores is not None:
-        hardest = jax.lax.top_k(jnp.where(overlap[: len(scores)] <= 0.5, scores, -jnp.inf), hard)[1]
-        rank = rank.at[hardest].add(jnp.where(overlap[hardest] <= 0.5, 2.0, 0.0))
-    return jax.lax.top_k(rank + order, config.negatives_per_frame)[1]
-
-
-def _choose_positives(key: jax.Array, overlap: jax.Array, count: int) -> jax.Array:
-    """Indices of positives besides the target itself, `[count]`, at random among those with an overlap above 0.5."""
-    order = jax.random.uniform(key, overlap.shape, jnp.float32)
-    # Where too few overlap that much, the nearest ones stand in.
-    rank = jnp.where(overlap > 0.5, 2.0 + order, overlap)
-    return jax.lax.top_k(rank, count)[1]
-
-
 def _remember(
     config: Config,
     key: jax.Array,
@@ -248,8 +199,11 @@ def _remember(
     candidate_boxes = particles.to_boxes(sampling, state.centre, state.size, everything)
     target = particles.to_boxes(sampling, state.centre, state.size, best)
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(target, candidate_boxes.shape))
-    chosen = _choose_negatives(config, negative_key, overlap, scores)
-    extra = _choose_positives(positive_key, overlap, count - 1)
+    hard = round(config.hard_negatives * config.negatives_per_frame)
+    chosen = particle_samples.negatives(
+        negative_key, overlap, scores, drawn=sampling.particles, count=config.negatives_per_frame, hard=hard
+    )
+    extra = particle_samples.positives(positive_key, overlap, count - 1)
     negatives = jax.tree.map(lambda leaf: leaf[chosen], everything)
     positives = jax.tree.map(lambda one, others: jnp.concatenate([one, others[extra]]), best, everything)
     overlaps = jnp.concatenate([jnp.ones((1,), jnp.float32), overlap[extra]])
@@ -352,7 +306,7 @@ def _step(config: Config, params: dict, state: State, frame: Frame) -> tuple[Sta
     winner = jnp.argmax(scores)
     box = candidate_boxes[winner]
     overlap = boxes.iou(candidate_boxes, jnp.broadcast_to(box[None], candidate_boxes.shape))
-    q, rivals = quality(config, scores, outputs, overlap)
+    q, rivals = particle_samples.quality(scores, outputs, overlap, v=config.v, loss=config.training.loss)
     best = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
     sure = (outputs[winner, 0] > outputs[winner, 1]) | (not config.doubt)
     state = _remember(config, remember_key, state, maps, candidates, best, q, config.positives_per_frame, scores, sure)
@@ -371,17 +325,3 @@ def within(box: jax.Array, image_size: jax.Array) -> tuple[jax.Array, jax.Array]
     extent = image_size[::-1].astype(jnp.float32)
     shrink = jnp.minimum(1.0, jnp.min(extent / box[2:]))
     return jnp.clip(box[:2] + box[2:] / 2, 0.0, extent), shrink * box[2:]
-
-
-def folded(outputs: jax.Array) -> jax.Array:
-    """Outputs beyond the label (1, 0) reflected to this side of it; `[..., 2]` to `[..., 2]`.
-
-    The network is trained to give (1, 0) for the target. (1.8, -0.5) is as wrong as (0.2, 0.5); the plain score would
-    prefer it to everything else, and it is what unfamiliar background gives now and then.
-    """
-    return jnp.stack([1 - jnp.abs(1 - outputs[..., 0]), jnp.abs(outputs[..., 1])], axis=-1)
-
-
-def score(outputs: jax.Array) -> jax.Array:
-    """S = s1 exp(s1 - s2), the score of a candidate (section III-A); `[..., 2]` to `[...]`."""
-    return outputs[..., 0] * jnp.exp(outputs[..., 0] - outputs[..., 1])

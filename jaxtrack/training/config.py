@@ -47,11 +47,13 @@ class Training:
     ones."""
 
     def __post_init__(self) -> None:
-        """Refuses numbers that cannot be."""
+        """Refuses numbers that cannot be, and a source of what is held out."""
         positive = ("batch", "epochs", "steps_per_epoch", "checkpoint_steps", "keep")
         check_numbers(self, positive=positive, not_negative=("keep_from_epoch",))
         if not self.name.isidentifier():
             raise UserError(f"name of {type(self).__name__} must be letters, digits and underscores, not {self.name!r}")
+        if getattr(self.source, "split", "train") != "train":
+            raise UserError(f"a training is on the split train of its source, not on {self.source.split}: leave it out")
 
     def check_devices(self, count: int) -> None:
         """`UserError` where the training cannot run on so many devices."""
@@ -127,8 +129,6 @@ class TrainConfig(Training):
         """Refuses numbers that cannot be."""
         super().__post_init__()
         check_numbers(self, not_negative=("validation_pairs", "reference_devices"))
-        if getattr(self.source, "split", "train") != "train":
-            raise UserError(f"a training is on the split train of its source, not on {self.source.split}: leave it out")
         if self.scale_to_reference and not (self.reference_devices and self.normalisation == "per_device"):
             raise UserError('scale_to_reference needs reference_devices and the normalisation "per_device"')
 

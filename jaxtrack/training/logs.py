@@ -116,15 +116,19 @@ def _columns(records: list[dict[str, Any]]) -> list[str]:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
+    """The records of a log; a damaged line costs no other: what is not read is lost when the log is written anew."""
     if not path.is_file():
         return []
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:  # the line that was being written when the process was killed
-            break
-    return records
+    return [record for line in path.read_bytes().splitlines() if (record := _record(line)) is not None]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None where it is damaged, as the last one is when the process was killed in writing it."""
+    try:
+        record = json.loads(line)
+    except ValueError:  # also where the bytes are no text
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def _plain(value: Any) -> Any:

@@ -1,10 +1,13 @@
-"""What the command line runs on in a second: two tiny videos in OTB's layout, and weights of NanoTrack v1."""
+"""What the command line runs on in a second: two videos in OTB's layout, a training, weights of NanoTrack v1."""
 
 import cv2
+import jax
 import numpy as np
 import pytest
+import tiny_training
 
 from jaxtrack.__main__ import main
+from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.weights import names, pytorch
 
 # Fewer samples than by default: the same code in a fifth of the time.
@@ -42,6 +45,26 @@ def options(data_dir, tmp_path):
     # Both are named, so that nothing is said of the 49 others.
     where = ["--benchmark=otb2013", f"--data-dir={data_dir}", f"--results={tmp_path / 'results'}", "--quiet"]
     return ["--tracker=opencv-mil", "--sequences=Deer,Football1", *where, *FAST_MIL]
+
+
+@pytest.fixture(scope="session")
+def four_devices():
+    """Before `train` makes one of each core, as it does in a process of its own."""
+    assert len(jax.devices()) == 4
+
+
+@pytest.fixture
+def tiny_architecture(four_devices, monkeypatch):
+    """The network of `tiny_training` by its name."""
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
+
+
+@pytest.fixture
+def training_file(tiny_architecture, tmp_path):
+    """A config file for `train`."""
+    path = tmp_path / "mine.py"
+    path.write_text(tiny_training.FILE)
+    return path
 
 
 @pytest.fixture

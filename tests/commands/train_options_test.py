@@ -1,12 +1,17 @@
-"""Options of `train` for several processes, and those that there are not."""
+"""Options of `train` for devices and processes, and those that there are not."""
+
+import os
+import types
 
 import jax
 import pytest
 from command_line import error_of
+from tiny_training import arguments
 
 from jaxtrack.__main__ import main
 from jaxtrack.commands import train
 from jaxtrack.errors import UserError
+from jaxtrack.training import loop
 
 CLUSTER = ("OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS", "SLURM_STEP_NUM_NODES", "JAX_LOCAL_DEVICE_IDS")
 
@@ -23,6 +28,33 @@ def joined(monkeypatch):
 
 def join(coordinator="", processes=None, process=None):
     train._join(train.Options(coordinator=coordinator, processes=processes, process=process))
+
+
+# --- devices ---------------------------------------------------------------------------------------------------------
+
+
+def test_cores_become_devices_as_far_as_the_batch_divides(monkeypatch):
+    made = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6), raising=False)
+    monkeypatch.setattr(jax.config, "update", lambda *option: made.append(option))
+    for wanted, batch in ((0, 32), (0, 9), (0, 7), (5, 32)):
+        train._make_cpu_devices(wanted, batch)
+    assert made == [("jax_num_cpu_devices", count) for count in (4, 3, 1, 5)]
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
+    train._make_cpu_devices(0, 32)
+    assert len(made) == 4
+
+
+def test_devices_cannot_be_made_once_jax_is_in_use(training_file, tmp_path, capsys):
+    line = error_of("train", capsys, *arguments(training_file, tmp_path), "--cpu-devices", "2")
+    assert "--cpu-devices comes too late: JAX is in use already in this process" in line
+
+
+def test_gradients_are_summed_over_as_many_devices_as_the_rates_were_made_for(training_file, tmp_path, capsys):
+    per_device = ["--set.normalisation", "per_device", "--set.reference-devices", "3"]
+    line = error_of("train", capsys, *arguments(training_file, tmp_path), *per_device)
+    assert "tiny sums the gradients of 3 devices, as its reference does, and there are 4: set scale_to_ref" in line
+    assert "to multiply their sum by 3/4, for which its rates are right, or reference_devices to 0" in line
 
 
 # --- several processes -----------------------------------------------------------------------------------------------
@@ -87,6 +119,49 @@ def test_a_process_that_is_alone_on_its_host_uses_all_devices_there(joined, monk
         monkeypatch.setenv(name, value)
     join("auto")
     assert joined == [((), {"local_device_ids": []} if everything else {})]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], []),
+        (["--coordinator", "auto"], [()]),
+        (["--coordinator", "host:1234", "--processes", "3", "--process", "2"], [("host:1234", 3, 2)]),
+    ],
+)
+def test_processes_are_joined_before_the_training_begins(
+    training_file, tmp_path, monkeypatch, capsys, options, expected
+):
+    calls = []
+
+    def begin(*_, **__):
+        raise UserError(f"begun after {calls}")
+
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **_: calls.append(given))
+    monkeypatch.setattr(loop, "train", begin)
+    assert f"begun after {expected}" in error_of("train", capsys, *arguments(training_file, tmp_path), *options)
+
+
+def test_without_a_known_cluster_automatic_joining_is_refused(training_file, tmp_path, monkeypatch, capsys):
+    def initialize():
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    line = error_of("train", capsys, *arguments(training_file, tmp_path), "--coordinator", "auto")
+    assert "JAX does not know this cluster" in line
+    assert "give HOST:PORT" in line
+
+
+def test_only_the_first_process_prints_and_writes_weights(training_file, tmp_path, monkeypatch, capsys):
+    def done(config, folder, report, **_):
+        report({"step": 4, "loss": 1.0, "rate": 0.1, "pairs_per_second": 3.0, "data_wait": 0.0})
+        return types.SimpleNamespace(step=4)
+
+    monkeypatch.setattr(loop, "train", done)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    assert main(["train", *arguments(training_file, tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "tiny").exists()
 
 
 # --- what cannot be set ----------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import types
 
 import jax
 import numpy as np
@@ -13,58 +12,25 @@ import tiny_training
 from command_line import error_of
 from rich.console import Console
 from siamese_brightness import red_square
+from tiny_training import arguments
 
 import jaxtrack
 from jaxtrack.__main__ import main
 from jaxtrack.commands import train
-from jaxtrack.errors import UserError
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.trackers import siamese
 from jaxtrack.training import loop
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.weights import store
 
-FILE = '''
-import dataclasses
-import tiny_training
-
-
-def config():
-    """Four pairs a step, the whole network from the start."""
-    return tiny_training.config(
-        optimiser=dataclasses.replace(tiny_training.OPTIMISER, frozen_epochs=0),
-        batch=4, epochs=1, steps_per_epoch=50, checkpoint_steps=2, validation_pairs=4,
-    )
-'''
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(FILE)
-    return path
-
-
-def arguments(file, out, *more):
-    return ["--config", str(file), "--out", str(out), "--set.steps-per-epoch", "4", *more]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def four_devices():
-    """Before the command makes one of each core, as it does in a process of its own."""
-    assert len(jax.devices()) == 4
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, four_devices):
     """The folder of a training by the command; what it printed is in `printed` beside it."""
     root = tmp_path_factory.mktemp("trained")
-    (root / "mine.py").write_text(FILE)
+    (root / "mine.py").write_text(tiny_training.FILE)
     with pytest.MonkeyPatch.context() as patch, (root / "printed").open("w") as printed:
         patch.setitem(ARCHITECTURES, "tiny", tiny_training.ARCHITECTURE)
         patch.setattr("sys.stdout", printed)
@@ -103,10 +69,10 @@ def test_values_of_the_command_line_take_the_place_of_the_files(trained):
     assert stored["checkpoint_steps"] == 2
 
 
-def test_every_field_can_be_set(file):
+def test_every_field_can_be_set(training_file):
     _, config = train._parse(
         arguments(
-            file,
+            training_file,
             "runs",
             *("--set.name", "other", "--set.objective.variant", "paper", "--set.objective.pooled-negatives", "48"),
             *("--set.optimiser.trained-backbone", "stage3", "--set.labels.positives", "4", "--set.no-sync-norm"),
@@ -172,7 +138,7 @@ def test_running_it_again_after_the_end_changes_nothing(trained, capsys):
     assert capsys.readouterr().out.splitlines() == [f"weights: {trained / 'tiny.safetensors'}"]
 
 
-def test_sigterm_ends_it_in_peace_and_the_same_command_goes_on(trained, file, tmp_path, monkeypatch, capsys):
+def test_sigterm_ends_it_in_peace_and_the_same_command_goes_on(trained, training_file, tmp_path, monkeypatch, capsys):
     batches = tiny_training.Squares.batches
 
     def terminated(self, first_step, *place):
@@ -183,16 +149,16 @@ def test_sigterm_ends_it_in_peace_and_the_same_command_goes_on(trained, file, tm
 
     with monkeypatch.context() as patch:
         patch.setattr(tiny_training.Squares, "batches", terminated)
-        assert main(["train", *arguments(file, tmp_path)]) == 0
+        assert main(["train", *arguments(training_file, tmp_path)]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == "stopped at step 3 of 4: the same command goes on from there"
     assert printed.err == ""
     assert not (tmp_path / "tiny" / "tiny.safetensors").exists()
-    assert main(["train", *arguments(file, tmp_path)]) == 0
+    assert main(["train", *arguments(training_file, tmp_path)]) == 0
     assert (tmp_path / "tiny" / "tiny.safetensors").read_bytes() == (trained / "tiny.safetensors").read_bytes()
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(trained, file, tmp_path, monkeypatch, capfd):
+def test_ctrl_c_saves_and_the_same_command_goes_on(trained, training_file, tmp_path, monkeypatch, capfd):
     batches = tiny_training.Squares.batches
 
     def interrupted(self, first_step, *place):
@@ -203,13 +169,13 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(trained, file, tmp_path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(tiny_training.Squares, "batches", interrupted)
-        assert main(["train", *arguments(file, tmp_path)]) == 130
+        assert main(["train", *arguments(training_file, tmp_path)]) == 130
     assert capfd.readouterr().err.splitlines() == [
         "stopping after this step, with a checkpoint; Ctrl-C once more stops without",
         "stopped at step 3 of 4: the same command goes on from there",
     ]
     assert not (tmp_path / "tiny" / "tiny.safetensors").exists()
-    assert main(["train", *arguments(file, tmp_path)]) == 0
+    assert main(["train", *arguments(training_file, tmp_path)]) == 0
     assert "going on from step 3\n" in capfd.readouterr().out
     assert (tmp_path / "tiny" / "tiny.safetensors").read_bytes() == (trained / "tiny.safetensors").read_bytes()
 
@@ -220,8 +186,8 @@ def test_a_measure_that_is_no_number_is_printed_as_such(capsys):
     assert "25% waiting for data  ETA -  IoU nan" in capsys.readouterr().out
 
 
-def test_the_help_lists_the_fields_with_what_they_mean(file, capsys):
-    assert main(["train", "--config", str(file), "--help"]) == 0
+def test_the_help_lists_the_fields_with_what_they_mean(training_file, capsys):
+    assert main(["train", "--config", str(training_file), "--help"]) == 0
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for option in ("--set.batch INT", "--set.objective.iou-ranking FLOAT", "--set.optimiser.clip FLOAT"):
         assert option in printed
@@ -231,95 +197,27 @@ def test_the_help_lists_the_fields_with_what_they_mean(file, capsys):
     assert "options that begin with `--set.` change single values" in printed
 
 
-# --- devices and processes -----------------------------------------------------------------------------------------
-
-
-def test_cores_become_devices_as_far_as_the_batch_divides(monkeypatch):
-    made = []
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6), raising=False)
-    monkeypatch.setattr(jax.config, "update", lambda *option: made.append(option))
-    for wanted, batch in ((0, 32), (0, 9), (0, 7), (5, 32)):
-        train._make_cpu_devices(wanted, batch)
-    assert made == [("jax_num_cpu_devices", count) for count in (4, 3, 1, 5)]
-    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
-    train._make_cpu_devices(0, 32)
-    assert len(made) == 4
-
-
-def test_devices_cannot_be_made_once_jax_is_in_use(file, tmp_path, capsys):
-    line = error_of("train", capsys, *arguments(file, tmp_path), "--cpu-devices", "2")
-    assert "--cpu-devices comes too late: JAX is in use already in this process" in line
-
-
-def test_gradients_are_summed_over_as_many_devices_as_the_rates_were_made_for(file, tmp_path, capsys):
-    per_device = ["--set.normalisation", "per_device", "--set.reference-devices", "3"]
-    line = error_of("train", capsys, *arguments(file, tmp_path), *per_device)
-    assert "tiny sums the gradients of 3 devices, as its reference does, and there are 4: set scale_to_ref" in line
-    assert "to multiply their sum by 3/4, for which its rates are right, or reference_devices to 0" in line
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ([], []),
-        (["--coordinator", "auto"], [()]),
-        (["--coordinator", "host:1234", "--processes", "3", "--process", "2"], [("host:1234", 3, 2)]),
-    ],
-)
-def test_processes_are_joined_before_the_training_begins(file, tmp_path, monkeypatch, capsys, options, expected):
-    calls = []
-
-    def begin(*_, **__):
-        raise UserError(f"begun after {calls}")
-
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **_: calls.append(given))
-    monkeypatch.setattr(loop, "train", begin)
-    assert f"begun after {expected}" in error_of("train", capsys, *arguments(file, tmp_path), *options)
-
-
-def test_without_a_known_cluster_automatic_joining_is_refused(file, tmp_path, monkeypatch, capsys):
-    def initialize():
-        raise ValueError("coordinator_address should be defined.")
-
-    monkeypatch.setattr(jax.distributed, "initialize", initialize)
-    line = error_of("train", capsys, *arguments(file, tmp_path), "--coordinator", "auto")
-    assert "JAX does not know this cluster" in line
-    assert "give HOST:PORT" in line
-
-
-def test_only_the_first_process_prints_and_writes_weights(file, tmp_path, monkeypatch, capsys):
-    def done(config, folder, report, **_):
-        report({"step": 4, "loss": 1.0, "rate": 0.1, "pairs_per_second": 3.0, "data_wait": 0.0})
-        return types.SimpleNamespace(step=4)
-
-    monkeypatch.setattr(loop, "train", done)
-    monkeypatch.setattr(jax, "process_index", lambda: 1)
-    assert main(["train", *arguments(file, tmp_path)]) == 0
-    assert capsys.readouterr().out == ""
-    assert not (tmp_path / "tiny").exists()
-
-
 # --- mistakes ------------------------------------------------------------------------------------------------------
 
 
-def test_mistakes_of_the_command_line_are_one_sentence(file, tmp_path, capsys):
+def test_mistakes_of_the_command_line_are_one_sentence(training_file, tmp_path, capsys):
     assert "there is no config file" in error_of("train", capsys, "--config", tmp_path / "none.py")
     other = tmp_path / "tracker.py"
     other.write_text("from jaxtrack.trackers import siamese\ndef config():\n    return siamese.Config()\n")
     line = error_of("train", capsys, "--config", other)
     assert "must return a TrainConfig or a DomainConfig or" in line
     assert "not a Config" in line
-    line = error_of("train", capsys, "--config", file, "--set.bach", "8")
+    line = error_of("train", capsys, "--config", training_file, "--set.bach", "8")
     assert "There is no option --set.bach: did you mean --set.batch" in line
-    assert "There is no option --confg: did you mean --config?" in error_of("train", capsys, "--confg", file)
-    assert "'8' belongs to no option" in error_of("train", capsys, "--config", file, "8")
-    line = error_of("train", capsys, "--config", file, "--set.batch", "0")
+    assert "There is no option --confg: did you mean --config?" in error_of("train", capsys, "--confg", training_file)
+    assert "'8' belongs to no option" in error_of("train", capsys, "--config", training_file, "8")
+    line = error_of("train", capsys, "--config", training_file, "--set.batch", "0")
     assert "batch of TrainConfig must be greater than 0, not 0" in line
-    line = error_of("train", capsys, "--config", file, "--set.objective.pooled-negatives", "0")
+    line = error_of("train", capsys, "--config", training_file, "--set.objective.pooled-negatives", "0")
     assert "pooled_negatives of Objective must be greater than 0, not 0" in line
 
 
-def test_a_network_that_does_not_fit_is_one_sentence_and_the_folder_stays_free(file, tmp_path, capsys):
+def test_a_network_that_does_not_fit_is_one_sentence_and_the_folder_stays_free(training_file, tmp_path, capsys):
     mistakes = {
         "there is no architecture 'tinier': choose one of nanotrack_v1, ": ["--set.architecture", "tinier"],
         "its labels must be AnchorLabels, not EllipseLabels": ["--set.architecture", "siamrpn_r50"],
@@ -330,7 +228,7 @@ def test_a_network_that_does_not_fit_is_one_sentence_and_the_folder_stays_free(f
         "there are no weights none.safetensors": ["--set.start", "none.safetensors"],
     }
     for sentence, wrong in mistakes.items():
-        assert sentence in error_of("train", capsys, *arguments(file, tmp_path), *wrong)
+        assert sentence in error_of("train", capsys, *arguments(training_file, tmp_path), *wrong)
 
 
 def test_validation_on_pairs_from_disk_needs_folders_of_its_own(tmp_path, capsys):

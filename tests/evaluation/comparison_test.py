@@ -3,6 +3,7 @@ import pytest
 
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.evaluation import comparison, metrics, store
+from jaxtrack.evaluation.run_record import Run
 
 
 def score(level):
@@ -104,29 +105,29 @@ def stored(folder, run, benchmark="toy", sequences=("A", "B"), height=10.0, seco
 
 
 def test_stored_runs_that_differ_only_in_the_seed_become_one_tracker(tmp_path):
-    stored(tmp_path, store.Run("mdnet", {}, seed=2), height=10.0)
-    stored(tmp_path, store.Run("mdnet", {}, seed=1), height=5.0, seconds=0.3)
-    stored(tmp_path, store.Run("tadt", {}, seed=1), sequences=["B"])
-    stored(tmp_path, store.Run("mdnet", {}, seed=1), benchmark="another")
+    stored(tmp_path, Run("mdnet", {}, seed=2), height=10.0)
+    stored(tmp_path, Run("mdnet", {}, seed=1), height=5.0, seconds=0.3)
+    stored(tmp_path, Run("tadt", {}, seed=1), sequences=["B"])
+    stored(tmp_path, Run("mdnet", {}, seed=1), benchmark="another")
     runs = sorted(store.list_runs(tmp_path), key=lambda run: (run.tracker, -run.seed))
     results = comparison.from_runs(toy_benchmark(), runs)
     assert [tracker.name for tracker in results] == ["mdnet", "tadt"]
     mdnet, tadt = results
-    assert mdnet.run_ids == tuple(store.Run("mdnet", {}, seed=seed).id for seed in (1, 2))
+    assert mdnet.run_ids == tuple(Run("mdnet", {}, seed=seed).id for seed in (1, 2))
     assert [run["A"].mean_overlap for run in mdnet.scores] == pytest.approx([2 / 3, 1])
     assert mdnet.fps["A"] == pytest.approx((1 / 0.3 + 1 / 0.1) / 2)
     assert list(tadt.scores[0]) == ["B"]
 
 
 def test_a_stored_run_keeps_the_benchmark_that_its_constants_were_chosen_on(tmp_path):
-    stored(tmp_path, store.Run("tuned", {"tuned_on": "OTB100"}, seed=1))
-    stored(tmp_path, store.Run("untuned", {}, seed=1))
+    stored(tmp_path, Run("tuned", {"tuned_on": "OTB100"}, seed=1))
+    stored(tmp_path, Run("untuned", {}, seed=1))
     results = comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))
     assert {result.name: result.tuned_on for result in results} == {"tuned": "OTB100", "untuned": ""}
 
 
 def test_several_configs_of_a_tracker_are_told_apart_by_the_id_of_their_run(tmp_path):
-    runs = [store.Run("mdnet", {"rate": rate}, seed=1) for rate in (1, 2)]
+    runs = [Run("mdnet", {"rate": rate}, seed=1) for rate in (1, 2)]
     for run in runs:
         stored(tmp_path, run)
     names = [tracker.name for tracker in comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))]
@@ -134,7 +135,7 @@ def test_several_configs_of_a_tracker_are_told_apart_by_the_id_of_their_run(tmp_
 
 
 def test_unfinished_sequences_are_left_out(tmp_path):
-    run = store.Run("mdnet", {}, seed=1)
+    run = Run("mdnet", {}, seed=1)
     stored(tmp_path, run)
     (tmp_path / "mdnet" / run.id / "toy" / "A.txt").write_text("5,5,10,10\n")
     [tracker] = comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,3 +76,15 @@ def test_fusion_is_a_linear_map_of_all_cues():
     hidden = jax.random.normal(jax.random.key(4), (3, 5, 8))
     flat = np.concatenate(list(np.asarray(hidden)), axis=-1) @ np.arange(48.0).reshape(24, 2) + [1.0, -1.0]
     np.testing.assert_allclose(cue_cnn.fuse(fusion, hidden), flat, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"), [((1, 0), 2.718282), ((0, 1), 0.0), ((0.5, 0.5), 0.5), ((-1, 0), -math.exp(-1))]
+)
+def test_scores_of_section_three(outputs, expected):
+    assert float(cue_cnn.score(jnp.asarray(outputs, jnp.float32))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_output_beyond_its_label_counts_as_one_that_falls_short_by_as_much():
+    outputs = jnp.asarray([[1.8, -0.53], [0.9, 0.1], [1.0, 0.0]])
+    np.testing.assert_allclose(cue_cnn.folded(outputs), [[0.2, 0.53], [0.9, 0.1], [1.0, 0.0]], atol=1e-6)

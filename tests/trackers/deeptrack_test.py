@@ -79,58 +79,6 @@ def test_memories_hold_what_they_should_after_some_frames():
     assert samples.max() <= 10
 
 
-@pytest.mark.parametrize(
-    ("outputs", "expected"), [((1, 0), 2.718282), ((0, 1), 0.0), ((0.5, 0.5), 0.5), ((-1, 0), -math.exp(-1))]
-)
-def test_scores_of_section_three(outputs, expected):
-    assert float(deeptrack.score(jnp.asarray(outputs, jnp.float32))) == pytest.approx(expected, abs=1e-6)
-
-
-def quality_by_loop(scores, outputs, overlap, v=0.75):
-    best = max(scores)
-    rivals = [n for n, s in enumerate(scores) if s > v * best]
-    total = 0.0
-    for n in rivals:
-        label = (1, 0) if overlap[n] > 0.5 else (0, 1)
-        squared = sum((f - target) ** 2 for f, target in zip(outputs[n], label, strict=True))
-        if squared > 0.0025 / (1 + 3 * label[0]):
-            total += abs(math.tanh((overlap[n] - 0.5) / 2)) * squared
-    return 1 - total / len(rivals), len(rivals)
-
-
-def test_label_quality_agrees_with_a_plain_loop():
-    rng = np.random.default_rng(3)
-    outputs = rng.uniform(-0.2, 1.2, (300, 2)).astype(np.float32)
-    overlap = rng.uniform(0, 1, 300).astype(np.float32)
-    scores = np.asarray(deeptrack.score(jnp.asarray(outputs)))
-    expected, count = quality_by_loop(scores.tolist(), outputs.tolist(), overlap.tolist())
-    q, rivals = deeptrack.quality(Config(), jnp.asarray(scores), jnp.asarray(outputs), jnp.asarray(overlap))
-    assert float(q) == pytest.approx(expected, abs=1e-5)
-    assert float(rivals) == count
-
-
-def test_where_no_particle_scores_above_zero_the_best_twentieth_are_the_rivals():
-    scores = -jnp.arange(1.0, 101.0)
-    outputs = jnp.zeros((100, 2))
-    _, rivals = deeptrack.quality(Config(), scores, outputs, jnp.zeros((100,)))
-    assert float(rivals) == 5
-
-
-def test_negatives_are_particles_first_and_surroundings_where_those_run_out():
-    config = dataclasses.replace(SMALL, sampling=Sampling(particles=50))
-    overlap = jnp.concatenate([jnp.full((20,), 0.4), jnp.full((30,), 0.9), jnp.full((30,), 0.2), jnp.full((30,), 0.6)])
-    chosen = np.asarray(deeptrack._choose_negatives(config, jax.random.key(0), overlap))
-    assert len(chosen) == 30
-    assert len(set(chosen.tolist())) == 30
-    assert set(range(20)) <= set(chosen.tolist())  # all particles that overlap little
-    assert set(chosen.tolist()) <= set(range(20)) | set(range(50, 80))  # and surroundings, but no near ones
-
-
-def test_an_output_beyond_its_label_counts_as_one_that_falls_short_by_as_much():
-    outputs = jnp.asarray([[1.8, -0.53], [0.9, 0.1], [1.0, 0.0]])
-    np.testing.assert_allclose(deeptrack.folded(outputs), [[0.2, 0.53], [0.9, 0.1], [1.0, 0.0]], atol=1e-6)
-
-
 def test_a_box_is_kept_with_its_centre_and_its_size_in_the_image():
     size = jnp.asarray([100, 200], jnp.int32)  # height, width
     centre, extent = deeptrack.within(jnp.asarray([-30.0, 90.0, 20.0, 40.0]), size)
@@ -184,16 +132,6 @@ def test_mined_negatives_are_those_that_the_network_gets_most_wrong():
     )
     others = loss(particles.patches(config.sampling, maps, anywhere), overlap)[overlap <= 0.5]
     assert np.median(chosen) > np.percentile(others, 75)
-
-
-def test_the_particles_that_score_highest_are_among_the_negatives():
-    config = dataclasses.replace(SMALL, sampling=Sampling(particles=50), hard_negatives=0.2)
-    overlap = jnp.concatenate([jnp.full((40,), 0.1), jnp.full((10,), 0.9), jnp.full((30,), 0.2)])
-    scores = jnp.arange(50.0)  # the ten best overlap the target
-    chosen = np.asarray(deeptrack._choose_negatives(config, jax.random.key(0), overlap, scores)).tolist()
-    assert len(set(chosen)) == 30
-    assert set(range(34, 40)) <= set(chosen)
-    assert not set(range(40, 50)) & set(chosen)
 
 
 def test_the_exact_and_the_shared_evaluation_score_the_same_particle_alike():

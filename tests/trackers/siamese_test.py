@@ -13,7 +13,8 @@ from jaxtrack import UserError, images, run
 from jaxtrack.data import benchmarks
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.evaluation import runner
-from jaxtrack.evaluation.store import Run, open_run
+from jaxtrack.evaluation.run_record import Run
+from jaxtrack.evaluation.store import open_run
 from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.models.siamese import ARCHITECTURES, for_inference
 from jaxtrack.trackers import siamese

@@ -8,8 +8,13 @@ import tiny_training
 from jaxtrack.errors import UserError
 from jaxtrack.training import siamese
 from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.detection.config import DetectionConfig
+from jaxtrack.training.distillation.config import DistillationConfig
+from jaxtrack.training.domains.config import DomainConfig
+from jaxtrack.training.domains.videos import Scenes
 from jaxtrack.training.labels import AnchorLabels
 from jaxtrack.training.sources import Disk, Procedural
+from jaxtrack.training.stills.sources import Rendered
 
 ALEX = {"architecture": "siamrpn_alex", "labels": AnchorLabels(), "validation_pairs": 0}
 
@@ -35,3 +40,13 @@ def test_nobody_trains_on_the_pairs_of_the_validation(source):
     with pytest.raises(UserError, match="not on validation"):
         dataclasses.replace(TrainConfig(), source=source)
     assert TrainConfig().held_out.split == "validation"
+
+
+@pytest.mark.parametrize(
+    ("training", "source"),
+    [(DomainConfig, Scenes(4)), (DetectionConfig, Rendered(4)), (DistillationConfig, Rendered(4))],
+)
+def test_nor_on_the_scenes_of_the_validation(training, source):
+    with pytest.raises(UserError, match="a training is on the split train of its source, not on validation: leave it"):
+        training(source=dataclasses.replace(source, split="validation"))
+    assert training(source=source).held_out.split == "validation"

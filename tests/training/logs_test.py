@@ -78,6 +78,19 @@ def test_a_half_written_last_line_is_dropped(half_written):
     assert [row["step"] for row in rows(half_written)] == ["10", "20", "30", "50"]
 
 
+@pytest.mark.parametrize(
+    "damage", [b'{"step": 2', b"\0\0\0\0", b'{"note": "\xff"}', b"", b"20", b"[20]", b'{"loss": 1.0}']
+)
+def test_a_damaged_line_costs_no_other(tmp_path, damage):
+    write(tmp_path, *RECORDS)
+    path = tmp_path / "log.jsonl"
+    one, _, *others = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([one, damage, *others, b""]))
+    log = Log(tmp_path, 40)
+    assert log.records == lines(tmp_path) == [RECORDS[0], *RECORDS[2:]]
+    assert [row["step"] for row in rows(tmp_path)] == ["10", "30", "40"]
+
+
 def test_a_table_that_was_left_behind_is_made_anew(tmp_path):
     write(tmp_path, *RECORDS)
     (tmp_path / "log.csv").write_text("step,loss\n10,")
