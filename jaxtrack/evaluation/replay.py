@@ -17,6 +17,7 @@ the centre of a visible target lies.
 What it cannot know, and why a true run must decide:
 
 * Scores and boxes are taken to be the same in a crop that is cut a little elsewhere, or at another scale.
+* What `calibration` changes in the boxes that are told of is left out.
 * A triple never sees what lay outside the reference's crop.
 * A failure costs at most `SYNC_FRAMES` frames, and sizes drift for no longer. With NanoTrack v2, random triples' replay
   and true AUC had rank correlations of 0.84, 0.86, 0.87 for 1, 20, 40 frames (20 triples, 6 sequences of OTB-100), and

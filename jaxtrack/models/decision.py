@@ -97,12 +97,6 @@ def size_error(found: Candidates, size: jax.Array) -> jax.Array:
     return jnp.clip(jnp.sum(weight * error, axis=0) / total, -_LARGEST_SIZE_ERROR, _LARGEST_SIZE_ERROR)
 
 
-def corrected(found: Candidates, error: jax.Array) -> Candidates:
-    """Candidates about the same centres, their sides divided by exp(error); `error` is `float32 [2]`."""
-    shrink = jnp.concatenate([jnp.ones(2), jnp.exp(-error)])
-    return found._replace(boxes_cxcywh=found.boxes_cxcywh * shrink[None])
-
-
 def clipped(centre: jax.Array, size: jax.Array, frame: Frame) -> tuple[jax.Array, jax.Array]:
     """Centre and size within the image, no side below 10 pixels."""
     extent = frame.size[::-1].astype(jnp.float32)

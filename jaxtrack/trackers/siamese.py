@@ -11,7 +11,7 @@ Where this differs from the reference implementations:
 
 * Everything happens on the device in float32; the crops follow OpenCV's fixed-point arithmetic there.
 * BatchNorm is folded into the convolutions when the weights are loaded.
-* `calibration` (off unless a configuration sets it) corrects the network's sizes by their error in the first frame.
+* `calibration` (0 unless a configuration sets it) corrects the boxes' sizes by the network's error in the first frame.
 """
 
 import csv
@@ -36,7 +36,6 @@ from jaxtrack.models.decision import (
     box_of,
     clipped,
     context_side,
-    corrected,
     decide,
     size_error,
 )
@@ -87,7 +86,7 @@ class Config:
     context: float = 0.5
     """Margin of the template around the target, as a share of width plus height."""
     calibration: float = 0.0
-    """Share of the network's error of the target's size in the first frame (a logarithm) that is taken off the sizes in
+    """Share of the network's error of the target's size in the first frame (a logarithm) that is taken off the boxes of
     all later ones; 0 as in the references."""
     long_term: bool = False
     """Whether to look farther while the target is lost; off, the tracker goes on as if it were not."""
@@ -152,7 +151,7 @@ class State:
       fill: `float32 [3]`, colour outside the image: the first frame's mean, cut to whole grey levels; RGB.
       centre: `float32 [2]`, the target's centre (x, y), pixels.
       size: `float32 [2]`, its (width, height), pixels.
-      size_error: `float32 [2]`, what is taken off the logarithms of the network's widths and heights.
+      size_error: `float32 [2]`, what is taken off the logarithms of the widths and heights that are told of.
       lost: `bool []`, whether the target is lost (long-term trackers only).
     """
 
@@ -262,7 +261,7 @@ def look(parts: Parts, params: Any, state: State, frame: Frame, search_px: int) 
         middle = crop_corner(state.centre, crop_side) + crop_side / 2
         moved = jnp.concatenate([(middle - state.centre) * scale, jnp.zeros(2)])
         found = found._replace(boxes_cxcywh=found.boxes_cxcywh + moved[None])
-    return corrected(found, state.size_error), scale
+    return found, scale
 
 
 def advance(
@@ -272,7 +271,12 @@ def advance(
     found, scale, decision = _find(parts, params, constants, state, frame, parts.architecture.search_px)
     centre, size = clipped(decision.centre, decision.size, frame)
     state = dataclasses.replace(state, centre=centre, size=size)
-    return found, scale, state, Prediction(box_of(centre, size), decision.score, {})
+    return found, scale, state, Prediction(_shown(state, centre, size), decision.score, {})
+
+
+def _shown(state: State, centre: jax.Array, size: jax.Array) -> jax.Array:
+    """The box that is told of; the state keeps the network's sizes, from which its search regions follow."""
+    return box_of(centre, size * jnp.exp(-state.size_error))
 
 
 def _step(parts: Parts, params: Any, state: State, frame: Frame) -> tuple[State, Prediction]:
@@ -318,6 +322,6 @@ def _long_term(limits: Lost, state: State, decision: Decision, frame: Frame) -> 
     centre = jnp.where(seen, decision.centre, state.centre)
     size = jnp.where(seen, decision.size, state.size)
     lost = jnp.where(state.lost, decision.score <= limits.high, decision.score < limits.low)
-    shown = box_of(*clipped(centre, size, frame))
+    shown = _shown(state, *clipped(centre, size, frame))
     state = dataclasses.replace(state, centre=centre, size=size, lost=lost)
     return state, Prediction(shown, decision.score, {"lost": lost})

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.models.decision import corrected, size_error
+from jaxtrack.models.decision import size_error
 from jaxtrack.models.grids import Candidates
 
 
@@ -36,9 +36,3 @@ def test_no_candidate_near_the_target_is_no_error():
 
 def test_an_error_is_at_most_a_half():
     np.testing.assert_allclose(size_error(candidates((0.9, 0, 0, 72, 10.4)), SIZE), [0.5, -0.5])
-
-
-def test_correction_divides_the_sides_and_leaves_the_centres():
-    found = corrected(candidates((0.7, 5, -3, 40, 30)), jnp.log(jnp.asarray([2.0, 0.5])))
-    np.testing.assert_allclose(found.boxes_cxcywh, [[5, -3, 20, 60]], rtol=1e-6)
-    np.testing.assert_allclose(found.scores, [0.7], rtol=1e-6)

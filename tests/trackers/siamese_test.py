@@ -150,7 +150,13 @@ def test_calibration_takes_the_first_frames_error_off_later_sizes(calibration):
     loc = np.broadcast_to(0.5 * np.tile(sides, 2)[None, :, None, None], (1, 4, 25, 25))
     boxes, scores = three_boxes(config, "siamban_r50", (cls, loc))
     assert scores[0] == pytest.approx(1.0, abs=1e-6)
-    np.testing.assert_allclose(boxes[0][2:], [50 * 1.2 ** (1 - calibration), 40 / 1.1 ** (1 - calibration)], rtol=1e-4)
+    right = np.array([50 * 1.2 ** (1 - calibration), 40 / 1.1 ** (1 - calibration)])
+    np.testing.assert_allclose(boxes[0], [*(BOX[:2] + BOX[2:] / 2 - right / 2), *right], rtol=1e-4)
+    # Where the tracker looks next follows from the network's own sizes, 60 x 36.4 pixels, whatever is told.
+    sides = np.array([60, 40 / 1.1])
+    scale_then = 127 / math.sqrt(np.prod(sides + sides.sum() / 2))
+    second = (boxes[1][2:] / right) * sides  # what the second frame's box is without the correction
+    np.testing.assert_allclose(second * scale_then, np.array([60, 40 / 1.1]) * scale, rtol=1e-4)
 
 
 def narrow_boxes(image):
