@@ -35,7 +35,6 @@ class Camera:
       noise: standard deviation in grey levels.
       quantum: step of the compression's coefficients in grey levels; 0 for none.
       gray: `bool`, whether colour is lost.
-      saturation: share of the colour that is left where it is not.
       seed: `uint32` of the noise.
     """
 
@@ -51,16 +50,13 @@ class Camera:
     noise: Array
     quantum: Array
     gray: Array
-    saturation: Array
     seed: Array
 
 
 TAPE = 40
 
 
-def sample_camera(
-    tape: Array, shared: Array, gray: Array, dull: float, seed: Array, degradation: Array, change: Array
-) -> Camera:
+def sample_camera(tape: Array, shared: Array, gray: Array, seed: Array, degradation: Array, change: Array) -> Camera:
     """Draws a camera from its own and from the pair's numbers, `TAPE` each."""
     own, both = Numbers(tape), Numbers(shared)
     strong = jnp.where(own.chance(0.2), 3.0, 1.0) * change
@@ -87,7 +83,6 @@ def sample_camera(
         noise=jnp.where(both.chance(0.6), both.log_uniform(0.7, 9.0), 0.0),
         quantum=jnp.where(packed, own.log_uniform(12.0, 70.0), 0.0),
         gray=gray,
-        saturation=jnp.where(both.chance(dull), both.uniform(0.1, 0.7), 1.0),
         seed=seed,
     )
 
@@ -158,8 +153,7 @@ def light(image: Array, camera: Camera) -> Array:
     shade = 1.0 - camera.shadow[3] * smoothstep(-1.0, 1.0, edge)
     shade = shade * (1.0 + (camera.tilt[0] * x + camera.tilt[1] * y) * (2.0 / side)) * (1 / 255)
     luma = jnp.array(GREY_WEIGHTS, jnp.float32)[None, :] * camera.gain[None, :]
-    colour = jnp.where(camera.gray, 0.0, camera.saturation)
-    weights = (colour * jnp.diag(camera.gain) + (1.0 - colour) * jnp.broadcast_to(luma, (3, 3)))[:, :, None, None]
+    weights = jnp.where(camera.gray, jnp.broadcast_to(luma, (3, 3)), jnp.diag(camera.gain))[:, :, None, None]
     planes = [unpack_byte(image, channel)[None] for channel in range(3)]
     lit = weights[:, 0] * planes[0] + weights[:, 1] * planes[1] + weights[:, 2] * planes[2]  # [3, S, S]
     value = jnp.clip(lit * shade[None], 0.0, 1.0)

@@ -8,7 +8,6 @@ from jaxtrack.errors import UserError, check_numbers
 _SHARES = (
     "negative",
     "gray",
-    "dull",
     "distractor",
     "sibling",
     "occlusion",
@@ -36,9 +35,6 @@ class PairConfig:
     """Share of pairs whose search region shows another object than the template."""
     gray: float = 0.2
     """Share of pairs without colour."""
-    dull: float = 0.6
-    """Share of the other pairs that are left a part of their colour; objects and grounds are brighter than most things
-    in videos, and a network that is used to that makes little of weak differences."""
     distractor: float = 0.4
     """Probability that each of four other objects is in the search region."""
     sibling: float = 0.55

@@ -309,7 +309,7 @@ def _cameras(key: Array, gray: Array, config: PairConfig) -> camera.Camera:
     seeds = jax.random.bits(seed_key, (2,), jnp.uint32)
     degradation = config.degradation * jnp.array([0.5, 1.0])
     change = config.change * jnp.array([0.0, 1.0])
-    return jax.vmap(lambda *one: camera.sample_camera(one[0], tape[2], gray, config.dull, *one[1:]))(
+    return jax.vmap(lambda *one: camera.sample_camera(one[0], tape[2], gray, *one[1:]))(
         tape[:2], seeds, degradation, change
     )
 

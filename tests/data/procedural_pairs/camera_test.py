@@ -11,7 +11,7 @@ def camera(**changes):
     plain = {
         "gain": [1.0, 1.0, 1.0], "lift": 0.0, "curve": 0.0, "shadow": [1.0, 0.0, 0.0, 0.0], "tilt": [0.0, 0.0],
         "sharp": True, "blur_px": 0.0, "coarse": 1.0, "motion_px": [0.0, 0.0], "noise": 0.0, "quantum": 0.0,
-        "gray": False, "saturation": 1.0,
+        "gray": False,
     }  # fmt: skip
     values = {name: jnp.asarray(value) for name, value in {**plain, **changes}.items()}
     return Camera(seed=jnp.uint32(3), **values)
@@ -40,12 +40,6 @@ def test_a_gray_image_has_the_luma_in_all_channels():
     np.testing.assert_allclose(lit, np.stack([luma] * 3), atol=1e-3)
     developed = np.asarray(cameras.develop(jnp.asarray(lit), camera(gray=True, noise=5.0)))
     assert (developed == developed[:1]).all()
-
-
-def test_saturation_is_what_is_left_between_luma_and_colour():
-    lit = np.asarray(cameras.light(WORDS, camera(saturation=0.25)))
-    luma = 0.114 * PLANES[0] + 0.587 * PLANES[1] + 0.299 * PLANES[2]
-    np.testing.assert_allclose(lit, luma + 0.25 * (PLANES - luma), atol=1e-3)
 
 
 def test_a_shadow_darkens_one_side_of_its_edge_by_its_depth():
