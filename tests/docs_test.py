@@ -63,7 +63,7 @@ COMMANDS, TRAININGS = (
         shlex.split(line, comments=True)
         for text in SHELL + [text or "" for text in DOCSTRINGS]
         for line in text.replace("\\\n", " ").splitlines()
-        if f"python {script}" in line
+        if line.startswith(f"python {script}") or f"bin/python {script}" in line
     ]
     for script in ("evaluate.py", "train.py")
 )

@@ -22,7 +22,7 @@ from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
 from jaxtrack.tracker import Prediction, Tracker
 
-DEFAULT = "deeptrack"
+DEFAULT = "siamban_nano"
 """The tracker that commands take where none is named; it must need no files of the user's."""
 
 
