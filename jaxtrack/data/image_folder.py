@@ -1,6 +1,7 @@
 """Images on disk as the frames of a sequence, each decoded when it is asked for."""
 
 import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,8 @@ class ImageFolder:
 
         Args:
           name: what messages call the sequence.
-          paths: its image files in order, or a folder: all its images, in the order of their names.
+          paths: its image files in order, or a folder: all its images, by the numbers in their names (2.jpg is before
+            10.jpg).
 
         Raises:
           UserError: the folder is not there or has no images.
@@ -66,13 +68,19 @@ class ImageFolder:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """A folder's images in the order of their names."""
+    """A folder's images in the order of their names, numbers by their values."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    images = sorted((path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES), key=_by_numbers)
     if not images:
         raise UserError(f"{folder} has no images ({', '.join(_SUFFIXES)})")
     return images
+
+
+def _by_numbers(path: Path) -> tuple[list[str | int], str]:
+    """Sorts names by the numbers in them; ffmpeg and others write 1.jpg ... 10.jpg, without zeros."""
+    pieces = re.split(r"([0-9]+)", path.name)  # text and number in turns
+    return [int(piece) if at % 2 else piece for at, piece in enumerate(pieces)], path.name
 
 
 def decode_image(data: bytes) -> np.ndarray | None:

@@ -94,3 +94,10 @@ def test_an_image_of_another_size_is_refused(folder):
     frames = folder(a_png=png(RGB), b_png=png(RGB[:, :5]))
     with pytest.raises(UserError, match=r"Skiing: frame 2 .* has 5x4 pixels, the first one 6x4"):
         frames[1]
+
+
+def test_a_folder_is_read_by_the_numbers_in_the_names(tmp_path):
+    for name in ("10.png", "2.png", "1.png", "b3.png", "a12.png", "a4x.png", "02.png"):
+        (tmp_path / name).write_bytes(b"")
+    names = [path.name for path in ImageFolder("v", tmp_path).paths]
+    assert names == ["1.png", "02.png", "2.png", "10.png", "a4x.png", "a12.png", "b3.png"]
