@@ -252,8 +252,8 @@ SETTINGS = {
     "siampw_rbo_uav123": (*LUVN, 0.085828, 0.35483, 0.3115735, "UAV123"),
     "siampw_rbo_lasot": (*LUVN, 0.04, 0.25, 0.7, "LaSOT"),
     "siampw_rbo_got10k": (*PW_GOT, 0.04, 0.1, 0.94, "GOT-10k"),
-    # jaxtrack's own network, with SiamBAN's constants; its weights were chosen on videos of OTB.
-    "siamban_nano": ("siamban_nano", "siamban_nano", 0.14, 0.45, 0.30, "OTB100"),
+    # jaxtrack's own network, with SiamBAN's constants.
+    "siamban_nano": ("siamban_nano", "siamban_nano", 0.14, 0.45, 0.30, ""),
     # The schema's defaults with the newest network, then the author's, tuned on VOT2018.
     "nanotrack": ("nanotrack_v3", "nanotrack_v3", 0.16, 0.46, 0.34, ""),
     "nanotrack_v1": ("nanotrack_v1", "nanotrack_v1", 0.148, 0.462, 0.390, "VOT2018"),
