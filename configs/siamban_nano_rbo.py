@@ -3,8 +3,8 @@
 python train.py --config configs/siamban_nano_rbo.py
 
 Hardware: two CPU cores, 33 pairs/s (docs/training.md). The state after 4,512 of the 10,000 steps is shipped as
-`siamban_nano`: AUC 0.548, P@20 0.833 on 13 real targets (docs/siamese.md). The paper's number for the same ablation with
-SiamBAN is an AUC of 0.6224 (Table 4, over 352 sequences).
+`siamban_nano`: AUC 0.548, P@20 0.833 on 13 real targets (docs/siamese.md). The paper's number for the same ablation
+with SiamBAN is an AUC of 0.6224 (Table 4, over 352 sequences).
 """
 
 from jaxtrack.training import presets
