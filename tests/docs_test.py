@@ -22,6 +22,7 @@ from jaxtrack import trackers
 from jaxtrack.__main__ import main
 from jaxtrack.commands import _tracker_choice, evaluate, train
 from jaxtrack.data import benchmarks
+from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics
 from jaxtrack.images import make_frame
 from jaxtrack.tracker import sequence_key
@@ -135,6 +136,26 @@ def test_every_training_is_understood(words, examples, monkeypatch):
     else:
         _, config = train._parse(arguments, "train.py")
         assert train.loop.make_recipe(config)
+
+
+NUMBERS_OF_GPUS = [(int(row[0]), row[1].strip("`")) for row in tables(TRAINING) if row[0].isdecimal() and len(row) == 3]
+
+
+@pytest.mark.parametrize(("gpus", "text"), NUMBERS_OF_GPUS)
+def test_the_options_for_another_number_of_gpus_are_right(gpus, text, examples, monkeypatch):
+    monkeypatch.chdir(examples)
+    reference = train._parse(["--config", "configs/siamrpn_full_rbo.py"], "train.py")[1]
+    words = [] if text == "none" else shlex.split(text)
+    _, config = train._parse(["--config", "configs/siamrpn_full_rbo.py", *words], "train.py")
+    config.check_devices(gpus)
+    step = config.batch * config.optimiser.accumulate
+    assert step == reference.batch
+    assert config.steps * config.batch == reference.steps * reference.batch
+    if text == "none":
+        assert gpus == reference.reference_devices
+    else:
+        with pytest.raises(UserError, match=f"sums the gradients of {reference.reference_devices} devices"):
+            reference.check_devices(gpus)
 
 
 @pytest.mark.parametrize("line", [line for text in SHELL for line in text.splitlines() if "python -m jaxtrack" in line])
