@@ -1,5 +1,6 @@
 """Single-object visual tracking in JAX: trackers that learn to rank their candidates."""
 
+from jaxtrack import trackers
 from jaxtrack.batch import run_batch
 from jaxtrack.compilation import disable_compilation_cache, enable_compilation_cache
 from jaxtrack.errors import UserError
@@ -20,4 +21,5 @@ __all__ = [
     "make_frame",
     "run",
     "run_batch",
+    "trackers",
 ]

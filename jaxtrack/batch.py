@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jaxtrack.compilation import OutOfMemoryError, Program
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame
 from jaxtrack.running import (
+    as_video,
     chunk_length,
     drive,
     first_frame,
@@ -21,7 +23,7 @@ from jaxtrack.running import (
     name_of,
     track_chunk,
 )
-from jaxtrack.tracker import Track, Tracker, Video, sequence_key
+from jaxtrack.tracker import Track, Tracker, Video, check_arguments, sequence_key
 
 
 @functools.lru_cache(maxsize=32)
@@ -46,11 +48,11 @@ def batch_programs(tracker: Tracker, devices: tuple[Any, ...]) -> tuple[Program,
 def run_batch(
     tracker: Tracker,
     params: Any,
-    videos: Sequence[Video],
-    boxes: Sequence[np.ndarray],
-    seeds: Sequence[int],
+    videos: Sequence[Video | str | Path | Sequence[str | Path]],
+    boxes: Sequence[Any],
+    seeds: Sequence[int] | int = 0,
     *,
-    width: int,
+    width: int | None = None,
     devices: Sequence[Any] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Track]:
@@ -58,15 +60,17 @@ def run_batch(
 
     Videos are grouped by canvas; every group runs in batches of exactly `width` lanes, the last one padded. So a
     video's boxes do not depend on its neighbours, bit for bit; they do depend on `width` and on the number of
-    devices (other programs round differently), which therefore belong to the provenance of a result.
+    devices (other programs round differently), which therefore belong to the provenance of a result. The default
+    width follows from the devices alone, never from the videos.
 
     Args:
       tracker: the pair of functions.
       params: the tracker's parameters, shared by all lanes.
-      videos: the videos; the same one may stand there several times.
+      videos: the videos, each as `run` takes one; the same one may stand there several times.
       boxes: `[4]` each, the first frames' boxes.
-      seeds: one seed a video.
-      width: lanes a batch, a multiple of the number of devices.
+      seeds: one seed a video, or one for all.
+      width: lanes a batch, a multiple of the number of devices. By default 1 a device on CPUs, where more are no
+        faster, and 8 a device on others.
       devices: the local devices to use, all by default.
       on_progress: called with the number of frames done, summed over the lanes.
 
@@ -76,27 +80,28 @@ def run_batch(
     Raises:
       UserError: as `run`; also for a width that does not divide over the devices or does not fit into memory.
     """
+    check_arguments(tracker, params)
     devices = list(devices or jax.local_devices())
+    width = len(devices) * _lanes(devices[0]) if width is None else width
     if width < 1 or width % len(devices):
         good = ", ".join(str(len(devices) * k) for k in (1, 2, 4, 8))
         raise UserError(f"width {width} does not divide over {len(devices)} devices: take one of {good}, …")
-    if not len(videos) == len(boxes) == len(seeds):
-        raise UserError(f"got {len(videos)} videos, {len(boxes)} boxes and {len(seeds)} seeds: give one of each a run")
+    runs = _runs(videos, boxes, seeds)
     groups: dict[tuple[int, ...], list[int]] = {}
-    for i, video in enumerate(videos):
-        frame, _ = first_frame(video, boxes[i])
+    for i, (video, box, _) in enumerate(runs):
+        frame, _ = first_frame(video, box)
         groups.setdefault(frame.pixels.shape[:2], []).append(i)
     tracks: dict[int, Track] = {}
     for members in groups.values():
         # Videos of like length share a batch: a batch lasts as long as its longest video.
-        members.sort(key=lambda i: len(videos[i]))
+        members.sort(key=lambda i: len(runs[i][0]))
         for first in range(0, len(members), width):
             lanes = members[first : first + width]
-            batch = [(videos[i], boxes[i], seeds[i]) for i in lanes]
+            batch = [runs[i] for i in lanes]
             report = None
             if on_progress is not None:
-                done = sum(len(videos[i]) for i in tracks)
-                report = functools.partial(_report, on_progress, done, [len(videos[i]) for i in lanes])
+                done = sum(len(runs[i][0]) for i in tracks)
+                report = functools.partial(_report, on_progress, done, [len(video) for video, _, _ in batch])
             try:
                 new = _run_lanes(tracker, params, batch, width, devices, report)
             except (OutOfMemoryError, jax.errors.JaxRuntimeError) as error:
@@ -109,7 +114,23 @@ def run_batch(
                     f"{devices[0].device_kind}{why}: take a smaller width"
                 ) from error
             tracks.update(zip(lanes, new, strict=True))
-    return [tracks[i] for i in range(len(videos))]
+    return [tracks[i] for i in range(len(runs))]
+
+
+def _lanes(device: Any) -> int:
+    """The default number of lanes on a device."""
+    return 1 if device.platform == "cpu" else 8
+
+
+def _runs(videos: Any, boxes: Any, seeds: Any) -> list[tuple[Video, Any, int]]:
+    """Video, box and seed of each run; `UserError` where their numbers differ or something is no video."""
+    if isinstance(videos, str | Path):
+        raise UserError(f"videos must be a list of videos, not the path of one: [{str(videos)!r}]")
+    videos, boxes = list(videos), list(boxes)
+    seeds = [seeds] * len(videos) if np.ndim(seeds) == 0 else list(seeds)
+    if not len(videos) == len(boxes) == len(seeds):
+        raise UserError(f"got {len(videos)} videos, {len(boxes)} boxes and {len(seeds)} seeds: give one of each a run")
+    return list(zip(map(as_video, videos), boxes, seeds, strict=True))
 
 
 def _report(on_progress: Callable[[int], None], done: int, lengths: list[int], frames: int) -> None:

@@ -4,7 +4,8 @@ Pixel centres lie at half-integers: pixel (row i, column j) covers [j, j+1) x [i
 (x, y, w, h) to [H, W] samples at x + (j + 0.5) w / W, y + (i + 0.5) h / H, as `cv2.resize` does inside a crop.
 """
 
-from typing import NamedTuple
+import os
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -43,16 +44,34 @@ def canvas_size(height: int, width: int) -> tuple[int, int]:
     )
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """Checks an image and makes it `uint8 [H, W, 3]`: grey images are replicated, alpha is dropped."""
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
-        raise UserError(f"an image must be uint8 [H, W] or [H, W, 3], got {image.dtype} {list(image.shape)}")
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.shape[-1] not in (1, 3, 4):
-        raise UserError(f"an image must have 1, 3 or 4 channels, got {image.shape[-1]}")
-    return np.broadcast_to(image, (*image.shape[:2], 3)) if image.shape[-1] == 1 else image[..., :3]
+def as_rgb(image: Any, where: str = "an image") -> np.ndarray:
+    """Checks an image and makes it `uint8 [H, W, 3]`: grey images are replicated, alpha is dropped.
+
+    Args:
+      image: `uint8 [H, W]`, or `[H, W, C]` with 1, 3 or 4 channels.
+      where: beginning of the message, e.g. the video's name and the frame's number.
+
+    Raises:
+      UserError: anything else.
+    """
+    if image is None:
+        raise UserError(f"{where} is None: OpenCV gives that at the end of a video and where it cannot read an image")
+    if isinstance(image, str | os.PathLike):
+        raise UserError(f"{where} must be an array, not the path {str(image)!r}: read the file first")
+    try:
+        array = np.asarray(image)
+    except ValueError as error:  # lists of unequal lengths
+        raise UserError(f"{where} must be uint8 [H, W, 3] or [H, W]: {error}") from None
+    if array.dtype != np.uint8:
+        advice = "scale it to 0..255, then take image.astype(numpy.uint8)"
+        raise UserError(f"{where} must be uint8 [H, W, 3] or [H, W], not {array.dtype} {list(array.shape)}: {advice}")
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or 0 in array.shape or array.shape[-1] not in (1, 3, 4):
+        raise UserError(
+            f"{where} must be [H, W], or [H, W, C] with 1, 3 or 4 channels, which come last; not {list(array.shape)}"
+        )
+    return np.broadcast_to(array, (*array.shape[:2], 3)) if array.shape[-1] == 1 else array[..., :3]
 
 
 def is_grey(image: np.ndarray) -> bool:

@@ -4,6 +4,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrack.compilation import Program
+from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.data.sequences import check_image_size, check_init_box
+from jaxtrack.data.video_source import open_video
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame, as_rgb, make_frame, place
-from jaxtrack.tracker import Prediction, Track, Tracker, Video, sequence_key
+from jaxtrack.tracker import Prediction, Track, Tracker, Video, check_arguments, sequence_key
 
 
 class Programs(NamedTuple):
@@ -60,8 +63,9 @@ def programs(tracker: Tracker) -> Programs:
 
 
 def _read(video: Video, index: int, size: tuple[int, int]) -> np.ndarray:
-    image = as_rgb(video[index])
-    check_image_size(image, size, f"{name_of(video) or 'the video'}: frame {index + 1}")
+    where = f"{name_of(video) or 'the video'}: frame {index + 1}"
+    image = as_rgb(video[index], where)
+    check_image_size(image, size, where)
     return image
 
 
@@ -70,14 +74,34 @@ def name_of(video: Video) -> str:
     return getattr(video, "name", "")
 
 
-def first_frame(video: Video, box: np.ndarray) -> tuple[Frame, np.ndarray]:
+def as_video(video: Any) -> Video:
+    """What a user gives as a video; a path becomes a `VideoFile` or `ImageFolder`, paths of images the latter.
+
+    Raises:
+      UserError: for what is no video, such as a generator or a single image.
+    """
+    if isinstance(video, str | Path):
+        return open_video(video) if Path(video).is_file() else ImageFolder("", video)  # type: ignore[return-value]
+    if not hasattr(video, "__len__") or not hasattr(video, "__getitem__"):
+        raise UserError(
+            "a video is a list of images, a folder of them, or whatever has a length and an image for each number, "
+            f"not a {type(video).__qualname__}: list(...) makes a list of a generator; frame by frame there is "
+            "jaxtrack.Session"
+        )
+    if isinstance(video, np.ndarray) and video.ndim == 3 and video.shape[-1] in (3, 4):
+        raise UserError(f"a video is a list of images, not a single image {list(video.shape)}")
+    if isinstance(video, list | tuple) and video and isinstance(video[0], str | Path):
+        return ImageFolder(name_of(video), video)  # type: ignore[arg-type]
+    return video
+
+
+def first_frame(video: Video, box: Any) -> tuple[Frame, np.ndarray]:
     """The first frame and the checked box, `float32 [4]`."""
+    name = name_of(video) or "the video"
     if len(video) == 0:
-        raise UserError(f"{name_of(video) or 'the video'} has no frames")
-    image = as_rgb(video[0])
-    box = np.asarray(box, np.float32)
-    check_init_box(box, image.shape[:2], name_of(video) or "the video")
-    return make_frame(image), box
+        raise UserError(f"{name} has no frames")
+    image = as_rgb(video[0], f"{name}: frame 1")
+    return make_frame(image), check_init_box(box, image.shape[:2], name)
 
 
 def load_chunk(video: Video, first: int, frame: Frame) -> Frame:
@@ -155,8 +179,8 @@ def make_track(box: np.ndarray, predictions: Prediction, seconds: np.ndarray, co
 def run(
     tracker: Tracker,
     params: Any,
-    video: Video,
-    box: np.ndarray,
+    video: Video | str | Path | Sequence[str | Path],
+    box: Any,
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> Track:
@@ -164,8 +188,9 @@ def run(
 
     Args:
       tracker: the pair of functions.
-      params: the tracker's parameters, from its `init_params` or from a file of weights.
-      video: images by number; its `name`, where it has one, takes part in the random key.
+      params: the tracker's parameters; `jaxtrack.trackers.load` gives both.
+      video: images by number, a video file, paths of images, or a folder of them; its `name`, where it has one, takes
+        part in the random key.
       box: `[4]`, (x, y, w, h) of the target in the first frame, in pixels, 0-based.
       seed: the run's seed.
       on_progress: called with the number of frames done, chunk by chunk.
@@ -174,8 +199,11 @@ def run(
       The `Track`; a function of (params, tracker, video, box, seed) alone.
 
     Raises:
-      UserError: for a box that is not in the image, or frames of different sizes.
+      UserError: for a box that is not in the image, frames of different sizes, parameters of another tracker, or what
+        is no tracker, no video or no image.
     """
+    check_arguments(tracker, params)
+    video = as_video(video)
     frame, box = first_frame(video, box)
     parts = programs(tracker)
     predictions, seconds, compile_seconds = drive(

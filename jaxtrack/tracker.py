@@ -15,7 +15,10 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from jaxtrack.errors import UserError
 from jaxtrack.images import Frame
+
+_LOAD = "jaxtrack.trackers.load(NAME)"
 
 
 class Prediction(NamedTuple):
@@ -40,7 +43,10 @@ class Tracker(NamedTuple):
 
 
 class Video(Protocol):
-    """Images by number: a `jaxtrack.data.sequences.Sequence`, a list of arrays, anything alike."""
+    """Images by number: a `jaxtrack.data.sequences.Sequence`, a list of arrays, anything alike.
+
+    Where a tracker is run, the path of a folder of images, or a list of paths of images, will do as well.
+    """
 
     def __len__(self) -> int: ...
 
@@ -70,3 +76,57 @@ def sequence_key(seed: int, name: str) -> jax.Array:
     """The random key of a run: a function of the seed and of the sequence's name alone."""
     digest = hashlib.sha256(name.encode()).digest()
     return jax.random.fold_in(jax.random.key(seed), int.from_bytes(digest[:4], "little"))
+
+
+def check_arguments(tracker: Any, params: Any) -> None:
+    """Refuses what is no tracker, and parameters that are no arrays; `UserError`."""
+    if not callable(getattr(tracker, "init", None)) or not callable(getattr(tracker, "step", None)):
+        load = _LOAD.replace("NAME", repr(tracker)) if isinstance(tracker, str) else _LOAD
+        raise UserError(
+            f"a tracker is a pair of functions, a jaxtrack.Tracker, not {_shown(tracker)}: {load} gives one"
+        )
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            at = jax.tree_util.keystr(path)
+            raise UserError(f"params{at} must be an array, not {_shown(leaf)}: {_LOAD} gives those of a tracker")
+
+
+def explain_params(tracker: Tracker, expected: Callable[[], Any], what: str) -> Tracker:
+    """The same tracker, which says in a sentence why it cannot start with parameters of another structure.
+
+    Args:
+      tracker: the pair of functions.
+      expected: gives parameters that fit, or their shapes; called only if `init` fails.
+      what: what the parameters belong to, for the message.
+
+    Returns:
+      The tracker; its `init` raises `UserError` where an array is missing or misshaped, from what was raised.
+    """
+
+    def init(params: Any, frame: Frame, box: jax.Array, key: jax.Array) -> Any:
+        try:
+            return tracker.init(params, frame, box, key)
+        except Exception as error:  # Whatever a network raises where its parameters are not there.
+            problem = _difference(params, expected()) if jax.tree.leaves(params) else "there are none"
+            if not problem:
+                raise
+            raise UserError(f"the parameters are not those of {what}: {problem}; {_LOAD} gives them") from error
+
+    return Tracker(init, tracker.step)
+
+
+def _difference(params: Any, expected: Any) -> str:
+    """The first of the expected arrays that the parameters lack, or have of another shape; "" if there is none."""
+    given = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
+    for path, leaf in jax.tree.leaves_with_path(expected):
+        at = jax.tree_util.keystr(path)
+        if at not in given:
+            return f"params{at} is missing"
+        if given[at].shape != leaf.shape:
+            return f"params{at} is {list(given[at].shape)}, not {list(leaf.shape)}"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: a text as it is, of others the type."""
+    return repr(value) if isinstance(value, str) else f"a {type(value).__qualname__}"

@@ -1,5 +1,8 @@
 """Running many videos side by side."""
 
+import types
+
+import cv2
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from contract import (
     wandering,
 )
 
-from jaxtrack import Tracker, UserError, compilation, run, run_batch
+from jaxtrack import Tracker, UserError, batch, compilation, run, run_batch
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +85,42 @@ def test_widths_and_lists_that_do_not_fit_together_are_refused(clip):
         run_batch(wandering, {}, [clip], [BOX], [0], width=3)
     with pytest.raises(UserError, match="2 boxes"):
         run_batch(wandering, {}, [clip], [BOX, BOX], [0], width=4)
+
+
+def test_by_default_the_seed_is_0_and_a_device_has_one_lane_on_cpus(clip):
+    given = run_batch(wandering, WANDERING_PARAMS, [clip, clip], [BOX, BOX], [0, 0], width=4)
+    by_default = run_batch(wandering, WANDERING_PARAMS, [clip, clip], [BOX, BOX])
+    one_for_all = run_batch(wandering, WANDERING_PARAMS, [clip, clip], [BOX, BOX], 7)
+    for track, other in zip(given, by_default, strict=True):
+        assert_same(track, other)
+    assert_same(one_for_all[0], one_for_all[1])
+    assert not np.array_equal(one_for_all[0].boxes, given[0].boxes)
+
+
+def test_the_default_width_follows_from_the_devices_alone(clip, monkeypatch):
+    widths = []
+
+    def note(tracker, params, lanes, width, devices, report):
+        widths.append((len(lanes), width))
+        return [None] * len(lanes)
+
+    monkeypatch.setattr(batch, "_run_lanes", note)
+    gpu = types.SimpleNamespace(platform="gpu")
+    for devices, count in ((None, 5), (None, 1), ([gpu, gpu], 17)):
+        run_batch(wandering, WANDERING_PARAMS, [clip] * count, [BOX] * count, devices=devices)
+    assert widths == [(4, 4), (1, 4), (1, 4), (16, 16), (1, 16)]
+
+
+def test_videos_may_be_paths_and_lists_may_be_iterators(clip, tmp_path):
+    cv2.imwrite(str(tmp_path / "1.png"), clip[0])
+    [track] = run_batch(wandering, WANDERING_PARAMS, (str(tmp_path) for _ in range(1)), iter([BOX]))  # type: ignore
+    assert track.boxes.tolist() == [BOX.tolist()]
+
+
+def test_mistakes_get_a_sentence(clip):
+    with pytest.raises(UserError, match="a tracker is a pair of functions"):
+        run_batch("siamban_nano", {}, [clip], [BOX])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"a list of videos, not the path of one: \['frames'\]"):
+        run_batch(wandering, WANDERING_PARAMS, "frames", [BOX])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="not a list_iterator"):
+        run_batch(wandering, WANDERING_PARAMS, [iter(clip)], [BOX])  # type: ignore[arg-type]

@@ -119,6 +119,27 @@ def test_what_is_no_image_is_refused(image):
         images.make_frame(image)
 
 
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (None, "a: frame 7 is None: OpenCV gives that at the end of a video"),
+        (np.zeros((4, 5, 3)), r"a: frame 7 must be uint8 .*, not float64 \[4, 5, 3\]: scale it to 0..255"),
+        (np.zeros((3, 4, 5), np.uint8), r"a: frame 7 must be .* 1, 3 or 4 channels, which come last; not \[3, 4, 5\]"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"a: frame 7 must be .* not \[1, 4, 5, 3\]"),
+        ("0001.jpg", "a: frame 7 must be an array, not the path '0001.jpg'"),
+        ([[1], [1, 2]], "a: frame 7 must be uint8"),
+    ],
+)
+def test_what_is_no_image_is_told_with_its_place(image, sentence):
+    with pytest.raises(UserError, match=f"^{sentence}"):
+        images.as_rgb(image, "a: frame 7")
+
+
+def test_an_alpha_channel_is_dropped(photo):
+    with_alpha = np.concatenate([photo, photo[..., :1]], axis=2)
+    np.testing.assert_array_equal(images.as_rgb(with_alpha), photo)
+
+
 def test_hue_and_value_agree_with_opencv(photo):
     hsv = cv2.cvtColor(photo.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
     rgb = jnp.asarray(photo, jnp.float32)

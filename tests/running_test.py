@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from contract import BOX, WANDERING_PARAMS, Clip, assert_same, each_drawing_tracker, each_tracker, wandering
@@ -75,6 +76,56 @@ def test_a_frame_of_another_size_is_refused_with_its_number():
     video[4] = video[4][:100]
     with pytest.raises(UserError, match=r"broken: frame 5 has 160x100 pixels, the first one 160x120"):
         run(wandering, WANDERING_PARAMS, video, BOX)
+
+
+def test_an_image_that_is_none_is_refused_with_its_number(clip):
+    with pytest.raises(UserError, match="the video: frame 3 is None"):
+        run(wandering, WANDERING_PARAMS, [*clip[:2], None], BOX)
+    with pytest.raises(UserError, match="the video: frame 1 is None"):
+        run(wandering, WANDERING_PARAMS, [None], BOX)
+
+
+@pytest.mark.parametrize(
+    ("video", "sentence"),
+    [
+        ((image for image in Clip("c", 0, 2)), r"not a generator: list\(\.\.\.\) makes a list"),
+        (iter(Clip("c", 0, 2)), "not a list_iterator"),
+        (None, "not a NoneType"),
+        (Clip("c", 0, 1)[0], r"a list of images, not a single image \[120, 160, 3\]"),
+        ("nowhere", "there is no folder nowhere"),
+    ],
+)
+def test_what_is_no_video_is_answered_with_what_to_give(video, sentence):
+    with pytest.raises(UserError, match=sentence):
+        run(wandering, WANDERING_PARAMS, video, BOX)
+
+
+def test_paths_of_images_and_their_folder_are_videos(clip, tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(12)]
+    for path, image in zip(paths, clip, strict=True):
+        cv2.imwrite(str(path), image[..., ::-1])
+    arrays = run(wandering, WANDERING_PARAMS, list(clip), BOX)
+    for video in (paths, tuple(map(str, paths)), tmp_path, str(tmp_path)):
+        assert_same(run(wandering, WANDERING_PARAMS, video, BOX), arrays)
+
+
+def test_arrays_in_one_array_are_a_video(clip):
+    arrays = run(wandering, WANDERING_PARAMS, list(clip), BOX)
+    assert_same(run(wandering, WANDERING_PARAMS, np.stack(clip), BOX), arrays)
+
+
+def test_what_is_no_tracker_and_what_are_no_parameters_is_told(clip):
+    with pytest.raises(UserError, match="a tracker is a pair of functions"):
+        run("siamban_nano", WANDERING_PARAMS, clip, BOX)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="params must be an array, not 'weights'"):
+        run(wandering, "weights", clip, BOX)
+
+
+def test_a_box_as_a_text_is_refused(clip):
+    with pytest.raises(
+        UserError, match="clip: the first box must be four finite numbers x, y, w, h, not '28,20,16,16'"
+    ):
+        run(wandering, WANDERING_PARAMS, clip, "28,20,16,16")
 
 
 @pytest.mark.parametrize("box", [[200, 10, 5, 5], [10, 10, 0, 5], [10, 10, -3, 5], [np.nan, 0, 5, 5], [1, 2, 3]])

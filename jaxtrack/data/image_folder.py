@@ -11,7 +11,7 @@ import numpy as np
 from jaxtrack.data.sequences import check_image_size
 from jaxtrack.errors import UserError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -25,7 +25,7 @@ class ImageFolder:
         """Nothing is read yet.
 
         Args:
-          name: what messages call the sequence.
+          name: what messages call the sequence; it takes part in a run's random key. "" if it has none.
           paths: its image files in order, or a folder: all its images, by the numbers in their names (2.jpg is before
             10.jpg).
 
@@ -64,20 +64,25 @@ class ImageFolder:
         return image
 
     def _where(self, index: int) -> str:
-        return f"{self.name}: frame {index % len(self) + 1} ({self.paths[index]})"
+        return f"{self.name or 'the video'}: frame {index % len(self) + 1} ({self.paths[index]})"
 
 
 def _images_in(folder: Path) -> list[Path]:
     """A folder's images in the order of their names, numbers by their values."""
+    if folder.is_file():
+        raise UserError(
+            f"{folder} is a file, not a folder of images: give a list of the paths of images; "
+            "jaxtrack.data.video_source.open_video reads a video file"
+        )
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    images = sorted((path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES), key=_by_numbers)
+    images = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=by_numbers)
     if not images:
-        raise UserError(f"{folder} has no images ({', '.join(_SUFFIXES)})")
+        raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)})")
     return images
 
 
-def _by_numbers(path: Path) -> tuple[list[str | int], str]:
+def by_numbers(path: Path) -> tuple[list[str | int], str]:
     """Sorts names by the numbers in them; ffmpeg and others write 1.jpg ... 10.jpg, without zeros."""
     pieces = re.split(r"([0-9]+)", path.name)  # text and number in turns
     return [int(piece) if at % 2 else piece for at, piece in enumerate(pieces)], path.name

@@ -2,10 +2,12 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from jaxtrack.errors import UserError
 
 _NAMES_IN_A_MESSAGE = 12
+_Value = TypeVar("_Value")
 
 
 def plain(name: str) -> str:
@@ -38,3 +40,24 @@ def match_name(spelling: str, names: Iterable[str], *, what: str, aliases: Mappi
         more = ", …" if len(names) > _NAMES_IN_A_MESSAGE else ""
         hint = f"there are {', '.join(names[:_NAMES_IN_A_MESSAGE])}{more}"
     raise UserError(f"There is no {what} called {spelling!r}: {hint}")
+
+
+class Named(dict[str, _Value]):
+    """A dictionary that takes any spelling of its names, and answers others by `UserError` with a suggestion.
+
+    >>> Named("fruit", {"red-apple": 1})["Red_Apple"]
+    1
+    """
+
+    def __init__(self, what: str, values: Mapping[str, _Value]):
+        """Prepares the dictionary.
+
+        Args:
+          what: what the names are names of, for the message.
+          values: the values by their official names.
+        """
+        super().__init__(values)
+        self._what = what
+
+    def __missing__(self, name: Any) -> _Value:
+        return self[match_name(str(name), self, what=self._what)]

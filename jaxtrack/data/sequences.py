@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence as SequenceABC
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class SequenceInfo:
 
     Attributes:
       name: the benchmark's name of the sequence.
-      frames: number of frames that are scored.
+      frames: number of frames that are scored; 0 where that is not known without the files.
       attributes: the benchmark's labels.
       found: whether its files were found.
       box_size: (width, height) of the first box in pixels, None when that is not known without the files.
@@ -90,27 +90,38 @@ class SequenceInfo:
     problem: str = ""
 
 
-def check_init_box(box: np.ndarray, image_size: tuple[int, int], where: str) -> None:
+def check_init_box(box: Any, image_size: tuple[int, ...], where: str) -> np.ndarray:
     """Refuses a first box that no tracker could start from; a box of one pixel, or partly outside, is fine.
 
     Args:
-      box: `float [4]`, (x, y, w, h), 0-based, in pixels.
+      box: `[4]`, (x, y, w, h), 0-based, in pixels.
       image_size: (height, width) of the first image.
       where: beginning of the message, e.g. the sequence's name or the option that gave the box.
+
+    Returns:
+      The box, `float32 [4]`.
 
     Raises:
       UserError: not four finite numbers, no width or height, or nothing of the box inside the image.
     """
-    box = np.asarray(box, np.float64)
-    if box.shape != (4,) or not np.isfinite(box).all():
-        raise UserError(f"{where}: the first box must be four finite numbers x, y, w, h, not {box.tolist()}")
-    x, y, w, h = box.tolist()
+    try:
+        with np.errstate(over="ignore"):  # what is too large becomes inf
+            checked = np.asarray(box, np.float32)
+    except (TypeError, ValueError):
+        checked = None
+    if checked is None or checked.shape != (4,) or not np.isfinite(checked).all():
+        shown = repr(box.tolist() if isinstance(box, np.ndarray) else box)
+        if checked is not None and checked.size > 8:
+            shown = f"{' x '.join(map(str, checked.shape))} numbers"
+        raise UserError(f"{where}: the first box must be four finite numbers x, y, w, h, not {shown}")
+    x, y, w, h = checked.tolist()
     height, width = image_size
     shown = f"the first box (x {x:g}, y {y:g}, w {w:g}, h {h:g}; 0-based)"
     if w <= 0 or h <= 0:
         raise UserError(f"{where}: {shown} is empty, its width and height must be greater than 0")
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise UserError(f"{where}: {shown} lies outside the image of {width}x{height} pixels")
+    return checked
 
 
 def check_image_size(image: np.ndarray, first: tuple[int, ...], where: str) -> None:

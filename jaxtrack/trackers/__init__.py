@@ -117,6 +117,30 @@ def build(name: str, config: Any) -> Method:
     return JaxMethod(module.tracker(config), params, sha256)
 
 
+def load(tracker: Any) -> tuple[Tracker, Any]:
+    """A tracker and its parameters, as `jaxtrack.run`, `jaxtrack.run_batch` and `jaxtrack.Session` take them.
+
+    Args:
+      tracker: one of `names()`, or the configuration of a tracker, for other options or weights than the default ones.
+
+    Returns:
+      The pair of functions and the parameters; these are {} for a tracker that learns on the video alone.
+
+    Raises:
+      UserError: unknown name, missing weights, or one of OpenCV's trackers, which are no pairs of functions.
+    """
+    name, config = (tracker, default_config(tracker)) if isinstance(tracker, str) else (name_of(tracker), tracker)
+    name = canonical_name(name)
+    method = build(name, config)
+    if isinstance(method, HostMethod):
+        how = f"trackers.build({name!r}, trackers.default_config({name!r})).session(seed)"
+        raise UserError(
+            f"{name} runs on the host, frame by frame alone, and is no pair of functions: {how} of jaxtrack.trackers "
+            "has init and update as a jaxtrack.Session has"
+        )
+    return method.tracker, method.params()
+
+
 def _begin(module: ModuleType, config: Any, seed: int) -> HostSession:
     return module.session(config, seed=seed)
 

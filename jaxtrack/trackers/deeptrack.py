@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrack import boxes
+from jaxtrack.data.naming import Named
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models.cue_cnn import PATCH, CueCNN, folded, fuse, init_cues, init_fusion, pooled_windows, score
@@ -90,7 +91,7 @@ class Config:
             )
 
 
-CONFIGS = {"deeptrack": Config()}
+CONFIGS = Named("tracker of jaxtrack.trackers.deeptrack", {"deeptrack": Config()})
 
 
 @flax.struct.dataclass
@@ -255,7 +256,8 @@ def _mine(config: Config, key: jax.Array, state: State, maps: jax.Array, keep: j
 
 def _init(config: Config, params: dict, frame: Frame, box: jax.Array, key: jax.Array) -> State:
     """Starts on the first frame: samples at and around the annotated box train the network from random weights."""
-    del params
+    if jax.tree.leaves(params):
+        raise UserError("deeptrack has no parameters: its params are {}, and these belong to another tracker")
     key, cue_key, fusion_key, particle_key, remember_key, learn_key = jax.random.split(key, 6)
     centre, size = box[:2] + box[2:] / 2, box[2:]
     hue = cue_maps.target_hue(frame, box)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
+from jaxtrack.data.naming import Named
 from jaxtrack.data.sequences import check_image_size, check_init_box
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import as_rgb
@@ -150,7 +151,10 @@ class KcfConfig(_Checked):
 
 
 Config = MilConfig | CsrtConfig | KcfConfig
-CONFIGS = {"opencv-mil": MilConfig(), "opencv-csrt": CsrtConfig(), "opencv-kcf": KcfConfig()}
+CONFIGS = Named(
+    "tracker of jaxtrack.trackers.opencv",
+    {"opencv-mil": MilConfig(), "opencv-csrt": CsrtConfig(), "opencv-kcf": KcfConfig()},
+)
 
 
 class OpencvSession:
@@ -171,8 +175,8 @@ class OpencvSession:
     def init(self, image: np.ndarray, box: Any) -> None:
         """Starts on an image, `uint8 [H, W, 3]` RGB, with the target's box (x, y, w, h) in pixels, 0-based."""
         image = as_rgb(image)
-        check_init_box(box, image.shape[:2], "the first frame")
-        self._box, self._size = np.asarray(box, np.float32), image.shape[:2]
+        self._box = check_init_box(box, image.shape[:2], "the first frame")
+        self._size = image.shape[:2]
         _seed_generators(self._seed)
         self._tracker = self._factory(self._params)
         try:

@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxtrack.data.naming import match_name
+from jaxtrack.data.naming import Named, match_name
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models import siamese as models
@@ -41,7 +42,7 @@ from jaxtrack.models.decision import (
 )
 from jaxtrack.models.grids import Candidates, candidate_windows, candidates
 from jaxtrack.models.siamese_crops import crop_corner, crop_square, mean_colour
-from jaxtrack.tracker import Prediction, Tracker
+from jaxtrack.tracker import Prediction, Tracker, explain_params
 from jaxtrack.weights import store
 
 
@@ -119,7 +120,9 @@ def _setting(row: dict[str, str]) -> Config:
 
 
 _TABLE = importlib.resources.files("jaxtrack.trackers").joinpath("siamese.csv").read_text()
-CONFIGS = {row["name"]: _setting(row) for row in csv.DictReader(_TABLE.splitlines())}
+CONFIGS = Named(
+    "tracker of jaxtrack.trackers.siamese", {row["name"]: _setting(row) for row in csv.DictReader(_TABLE.splitlines())}
+)
 
 
 class Network(NamedTuple):
@@ -169,7 +172,13 @@ class State:
 @functools.lru_cache
 def tracker(config: Config = CONFIGS["siamrpn"]) -> Tracker:
     """The tracker of a configuration; the same object for the same configuration."""
-    return make_tracker(*parts_of(config))
+    parts = parts_of(config)
+
+    def expected() -> Any:
+        variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), models.shapes(parts.architecture))
+        return models.for_inference(parts.architecture, variables)
+
+    return explain_params(make_tracker(*parts), expected, f"the network {config.architecture}")
 
 
 def init_params(config: Config, key: jax.Array | None = None) -> dict:

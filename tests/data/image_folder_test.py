@@ -101,3 +101,14 @@ def test_a_folder_is_read_by_the_numbers_in_the_names(tmp_path):
         (tmp_path / name).write_bytes(b"")
     names = [path.name for path in ImageFolder("v", tmp_path).paths]
     assert names == ["1.png", "02.png", "2.png", "10.png", "a4x.png", "a12.png", "b3.png"]
+
+
+def test_a_file_in_place_of_a_folder_is_told_what_to_do(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    with pytest.raises(UserError, match=r"clip\.mp4 is a file, not a folder of images: .*open_video reads"):
+        ImageFolder("v", tmp_path / "clip.mp4")
+
+
+def test_a_folder_without_a_name_is_the_video(tmp_path):
+    with pytest.raises(UserError, match=r"^the video: frame 1 \("):
+        ImageFolder("", [tmp_path / "missing.png"])[0]

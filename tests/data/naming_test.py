@@ -1,6 +1,6 @@
 import pytest
 
-from jaxtrack.data.naming import match_name
+from jaxtrack.data.naming import Named, match_name
 from jaxtrack.errors import UserError
 
 NAMES = ["Jogging-1", "Jogging-2", "FaceOcc1", "Human4-2"]
@@ -39,3 +39,16 @@ def test_a_far_miss_is_answered_with_what_there_is():
 def test_a_long_list_is_cut():
     with pytest.raises(UserError, match=r"there are a0, .*a11, …$"):
         match_name("xyz", [f"a{number}" for number in range(13)], what="sequence")
+
+
+def test_a_dictionary_of_names_takes_any_spelling():
+    named = Named("sequence", {name: len(name) for name in NAMES})
+    assert named["Human4-2"] == named["human4.2"] == 8
+    assert "human4.2" not in named
+    assert list(named) == NAMES
+
+
+@pytest.mark.parametrize(("name", "end"), [("FaceOc", "did you mean FaceOcc1"), (None, "there are Jogging-1")])
+def test_a_dictionary_of_names_answers_a_miss_with_a_sentence(name, end):
+    with pytest.raises(UserError, match=f"no sequence called '{name}': {end}"):
+        Named("sequence", dict.fromkeys(NAMES, 1))[name]

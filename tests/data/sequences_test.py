@@ -40,6 +40,28 @@ def test_what_is_not_four_finite_numbers_is_refused(box):
         check_init_box(np.array(box), SIZE, "Deer")
 
 
+@pytest.mark.parametrize("box", ["28,20,16,16", None, [[1, 2], [3]], {}, 5, (1, 2, "three", 4), (1, 1, 1e39, 1)])
+def test_whatever_is_given_as_a_box_is_answered_with_a_sentence(box):
+    with pytest.raises(UserError, match=r"^Deer: the first box must be four finite numbers x, y, w, h, not "):
+        check_init_box(box, SIZE, "Deer")
+
+
+def test_all_boxes_in_place_of_the_first_are_not_printed():
+    with pytest.raises(UserError, match=r"not 500 x 4 numbers$"):
+        check_init_box(np.ones((500, 4)), SIZE, "Deer")
+
+
+def test_a_checked_box_is_float32():
+    checked = check_init_box((1, 2, 3, 4), SIZE, "Deer")
+    assert checked.dtype == np.float32
+    assert checked.tolist() == [1, 2, 3, 4]
+
+
+def test_a_width_that_float32_cannot_tell_from_0_is_refused():
+    with pytest.raises(UserError, match="is empty"):
+        check_init_box((1, 2, 1e-60, 4), SIZE, "Deer")
+
+
 def test_a_sequence_counts_and_reads_its_frames():
     images = np.arange(3, dtype=np.uint8)[:, None, None, None] + np.zeros((3, 4, 5, 3), np.uint8)
     sequence = Sequence("a", images, np.ones((3, 4)), np.ones(3, bool))

@@ -1,13 +1,17 @@
 import dataclasses
 import importlib
 import pkgutil
+import re
 
+import jax
+import numpy as np
 import pytest
 
 from jaxtrack import trackers
-from jaxtrack.errors import UserError
+from jaxtrack.errors import MissingWeightsError, UserError
+from jaxtrack.images import make_frame
 from jaxtrack.tracker import Tracker
-from jaxtrack.trackers import deeptrack, opencv
+from jaxtrack.trackers import deeptrack, mdnet, opencv, rpn2t, siamese
 from jaxtrack.weights import store
 
 
@@ -102,3 +106,88 @@ def test_a_missing_module_of_jaxtrack_is_a_defect_and_not_an_optional_package(im
     importing("jaxtrack.nowhere")
     with pytest.raises(ModuleNotFoundError):
         trackers.names()
+
+
+# --- load ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", trackers.names())
+def test_every_tracker_is_loaded_or_answered_with_what_it_needs(name, tmp_path, monkeypatch):
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if name.startswith("opencv"):
+        with pytest.raises(UserError, match=r"runs on the host|the contrib build has"):
+            trackers.load(name)
+        return
+    try:
+        tracker, params = trackers.load(name)
+    except MissingWeightsError:
+        assert name not in ("siamban_nano", "deeptrack", "mdnet_random")
+    else:
+        assert isinstance(tracker, Tracker)
+        assert (params == {}) == (name == "deeptrack")
+
+
+def test_a_tracker_is_loaded_by_any_spelling_or_by_a_configuration():
+    tracker, params = trackers.load("SiamBAN-nano")
+    config = trackers.default_config("siamban_nano")
+    assert tracker is siamese.tracker(config)
+    assert params["params"]
+    other = dataclasses.replace(config, penalty=0.3)
+    assert trackers.load(other)[0] is siamese.tracker(other)
+    with pytest.raises(UserError, match="there are no weights"):
+        trackers.load(dataclasses.replace(config, weights="nowhere.safetensors"))
+
+
+def test_a_tracker_on_the_host_is_loaded_in_the_way_that_the_message_says():
+    with pytest.raises(UserError, match="opencv-mil runs on the host") as caught:
+        trackers.load("opencv_mil")
+    how = re.search(r"trackers\.build.*\(seed\)", str(caught.value))
+    assert how
+    session = eval(how[0], {"trackers": trackers, "seed": 0})
+    assert callable(session.init)
+    assert callable(session.update)
+
+
+def test_a_name_that_there_is_not_is_answered_by_every_table():
+    for name, module in (("siambam", siamese), ("mdnett", mdnet), ("rpn2", rpn2t), ("deeptrak", deeptrack)):
+        with pytest.raises(UserError, match=f"no tracker of {module.__name__} called '{name}': did you mean"):
+            module.CONFIGS[name]
+    with pytest.raises(UserError, match=r"no tracker of jaxtrack\.trackers\.opencv called 'mil'"):
+        opencv.CONFIGS["mil"]
+
+
+# --- parameters of another tracker ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tracker", "network"),
+    [
+        (siamese.tracker(siamese.CONFIGS["siamban_nano"]), "siamban_nano"),
+        (mdnet.tracker(), "mdnet_vggm"),
+        (rpn2t.tracker(), "rpn2t_student"),
+    ],
+    ids=["siamese", "mdnet", "rpn2t"],
+)
+@pytest.mark.parametrize("params", [{}, None, {"backbone": np.ones(3)}], ids=["empty", "none", "others"])
+def test_parameters_of_another_tracker_are_explained(tracker, network, params):
+    with pytest.raises(UserError, match=f"^the parameters are not those of the network {network}: "):
+        trace(tracker, params)
+
+
+def test_parameters_of_another_size_of_network_are_explained():
+    _, params = trackers.load("siamban_nano")
+    pico = dataclasses.replace(siamese.CONFIGS["siamban_nano"], architecture="siamban_pico")
+    with pytest.raises(UserError, match=r"network siamban_pico: params\['params'\].* is \[.*\], not \["):
+        trace(siamese.tracker(pico), params)
+
+
+def test_deeptrack_refuses_parameters():
+    assert trace(deeptrack.tracker(), None)
+    with pytest.raises(UserError, match="deeptrack has no parameters"):
+        trace(deeptrack.tracker(), {"params": np.ones(3)})
+
+
+def trace(tracker, params):
+    frame, box = make_frame(np.zeros((48, 64, 3), np.uint8)), np.array([28, 20, 16, 16], np.float32)
+    return jax.eval_shape(tracker.init, params, frame, box, jax.random.key(0))
