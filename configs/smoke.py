@@ -1,8 +1,10 @@
-"""A training of seconds, to see that everything works: 20 steps of the smallest network.
+"""A short training, to see that everything works: 20 steps of the smallest network.
 
 python train.py --config configs/smoke.py
 
-Hardware: two CPU cores. It learns nothing worth a number.
+Hardware: two CPU cores. The first time, which compiles its programs, takes about a minute and a half (104 s of the
+cores' time); once they are in the cache (README.md, "Compiled programs"), seconds (18 s of the cores' time). It learns
+nothing worth a number.
 """
 
 import dataclasses

@@ -103,7 +103,7 @@ def sequence_table(benchmark: str, data_dir: Path | None) -> Table:
     for info in benchmarks.catalogue(benchmark, data_dir):
         size = "" if info.box_size is None else " x ".join(f"{round(side, 1):g}" for side in info.box_size)
         here = info.problem or ("yes" if info.found else "no")
-        table.add_row(info.name, str(info.frames), size, " ".join(sorted(info.attributes)), Text(here))
+        table.add_row(info.name, str(info.frames or "?"), size, " ".join(sorted(info.attributes)), Text(here))
     return table
 
 

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from jaxtrack.commands._tracker_choice import load_config
+from jaxtrack.commands._tracker_choice import config_path, load_config
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance
 from jaxtrack.weights import store
@@ -49,6 +49,6 @@ def _of_command(command: str) -> dict[str, Any]:
     parser.add_argument("--config")
     try:
         path = parser.parse_known_args(shlex.split(command))[0].config
-        return provenance.to_json(load_config(Path(path))) if path else {}
+        return provenance.to_json(load_config(config_path(path))) if path else {}
     except (UserError, ValueError, TypeError, argparse.ArgumentError):
         return {}

@@ -16,7 +16,7 @@ import jax
 import tyro
 from rich.console import Console
 
-from jaxtrack.commands._tracker_choice import load_config, option_names, refuse
+from jaxtrack.commands._tracker_choice import config_path, load_config, option_names, refuse
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance
 from jaxtrack.evaluation.runner import Entry
@@ -36,7 +36,8 @@ class Options:
     """
 
     config: Annotated[str, tyro.conf.arg(metavar="FILE")] = "configs/smoke.py"
-    """A Python file with a function config() that returns a training's configuration, such as a TrainConfig."""
+    """A Python file with a function config() that returns a training's configuration, such as a TrainConfig; or the
+    name of one in configs/."""
     out: Path = Path("runs")
     """Where trainings lie; this one in a folder of its name."""
     export: str = ""
@@ -165,8 +166,8 @@ def _parse(argv: Sequence[str], prog: str) -> tuple[Options, Training]:
     """The options, and the configuration of the file that they name with the values that they change."""
     parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default=Options.config)
-    path = parser.parse_known_args(argv)[0].config
-    config = load_config(Path(path))
+    path = config_path(parser.parse_known_args(argv)[0].config)
+    config = load_config(path)
     if not isinstance(config, tuple(kinds.KINDS)):
         known = " or a ".join(kind.__name__ for kind in kinds.KINDS)
         raise UserError(f"{path}: config() must return a {known}, not a {type(config).__name__}")

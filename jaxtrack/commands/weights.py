@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -23,6 +23,9 @@ _File = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar
 _Weights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE|NAME")]
 _LICENCE = "Apache-2.0"  # of weights that come with jaxtrack
 _COUNTERS = ("num_batches_tracked", "running_mean", "running_var")
+_WORDS = 20  # columns of a terminal that a text in words needs to be legible
+_LESS_NEEDED = ("architecture", "sha256")  # columns that go first where a terminal is too narrow
+_GAP = 3  # between two columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +48,12 @@ class Import:
 
 @dataclasses.dataclass(frozen=True)
 class Inspect:
-    """Says what a published or safetensors file is, then lists its tensors."""
+    """Says what a published or safetensors file is, and how it was made."""
 
     file: _Weights
     """The file, or the name under which trackers look for weights."""
+    tensors: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also list its tensors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +78,8 @@ class Pack:
     """The exact command line of the training."""
     note: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
     """A remark for the record, such as commit and device."""
+    chosen_on: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
+    """The test data on which these weights were chosen among others, if they were: tables and plots will say so."""
     half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Store kernels as float16, rounded to 11 bits: half as large."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
@@ -102,7 +109,7 @@ def run(argv: Sequence[str], *, prog: str) -> None:
         case Import():
             _import(options)
         case Inspect():
-            _inspect(_file(options.file))
+            _inspect(_file(options.file), tensors=options.tensors)
         case Verify():
             _verify(_file(options.file))
         case Pack():
@@ -172,29 +179,33 @@ def _pack(options: Pack) -> None:
         raise UserError(f"{options.file} would take its own place: choose another --name or --out")
     _refuse_to_replace(options.out, name, meta.source_sha256)
     note = "; ".join(filter(None, (meta.note, options.note)))
-    meta = dataclasses.replace(meta, note=note, command=options.command, config=config)
+    chosen_on = options.chosen_on or meta.chosen_on
+    meta = dataclasses.replace(meta, note=note, command=options.command, config=config, chosen_on=chosen_on)
     path = store.save(options.out, name, variables, meta, half=options.half)
     _, meta = store.load(path)
     _say(f"{path}: {meta.architecture}, {path.stat().st_size:,} bytes, sha256 {meta.sha256}")
 
 
-def _inspect(path: Path) -> None:
-    """What the file is, then its tensors."""
+def _inspect(path: Path, *, tensors: bool) -> None:
+    """What the file is, then, if asked for, its tensors."""
     imported = path.suffix == store.SUFFIX
     file = None if imported else published.read(path)
-    tensors = store.header(path) if file is None else _tensors(file.arrays())
-    sizes = {name: int(np.prod(shape, dtype=np.int64)) for name, (_, shape) in tensors.items()}
+    found = store.header(path) if file is None else _tensors(file.arrays())
+    sizes = {name: int(np.prod(shape, dtype=np.int64)) for name, (_, shape) in found.items()}
     parameters = sum(size for name, size in sizes.items() if _is_parameter(name))
     digest = store.sha256_of(path)
     origin = _record(path, digest) if file is None else _published(file, digest)
-    counts = {"tensors": f"{len(tensors)} ({sum(sizes.values()):,} numbers)"}
-    counts |= {"parameters": f"{parameters:,} (running statistics not counted)"}
-    for label, text in {"architecture": origin.pop("architecture"), **counts, **origin, "sha256": digest}.items():
+    more = "" if tensors else "; --tensors lists them"
+    summary = {"file": str(path), "architecture": origin.pop("architecture")}
+    summary |= {"tensors": f"{len(found)} ({sum(sizes.values()):,} numbers{more})"}
+    summary |= {"parameters": f"{parameters:,} (running statistics not counted)", "sha256": digest}
+    for label, text in (summary | origin).items():
         _say(f"{label}: {text if text.isprintable() else ascii(text)}")
-    table = _table("tensor", "shape", "dtype", "numbers")
-    for name, (dtype, shape) in tensors.items():
-        table.add_row(_printable(name), Text(" x ".join(map(str, shape)) or "scalar"), dtype, f"{sizes[name]:,}")
-    _print(table)
+    if tensors:
+        table = _table("tensor", "shape", "dtype", "numbers")
+        for name, (dtype, shape) in found.items():
+            table.add_row(_printable(name), Text(" x ".join(map(str, shape)) or "scalar"), dtype, f"{sizes[name]:,}")
+        _print(table)
 
 
 def _published(file: published.File, digest: str) -> dict[str, str]:
@@ -214,10 +225,20 @@ def _record(path: Path, digest: str) -> dict[str, str]:
         return {"architecture": "unknown", "source": f"unknown: {error}"}
     source = "a training of jaxtrack, its configuration" if meta.trained else meta.source
     origin = {"architecture": meta.architecture, "source": f"{source}, sha256 {meta.source_sha256}"}
-    origin |= {label: text for label, text in (("note", meta.note), ("command", meta.command)) if text}
+    facts = {"note": meta.note, "chosen on": meta.chosen_on, "written by": f"jaxtrack {meta.jaxtrack}"}
+    facts |= {"command": meta.command, "configuration": _in_short(meta.config)}
+    origin |= {label: text for label, text in facts.items() if text} | {"record": str(path.with_suffix(".json"))}
     if digest != meta.sha256:
         origin["changed"] = f"the file is not the one that was written, whose sha256 was {meta.sha256}"
     return origin
+
+
+def _in_short(config: dict[str, Any]) -> str:
+    """A configuration in a few lines: its own values, and of each of its parts the kind."""
+    said = {name: value for name, value in config.items() if name != "class" and value is not False}
+    parts = {name: value.get("class", "…") if isinstance(value, dict) else value for name, value in said.items()}
+    text = ", ".join(f"{name} {value}" for name, value in parts.items() if value not in ("", None, []))
+    return f"{config.get('class', '')}: {text} (whole in the record)" if config else ""
 
 
 def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -271,7 +292,7 @@ def _list() -> None:
     ):
         cells = [("file", "import as", "what", "architecture", "sha256")]
         cells += [(row.name, row.import_as, row.what, row.architecture, row.sha256) for row in rows]
-        columns = [column for column in zip(*cells, strict=True) if any(column[1:])]
+        columns = _fitting([column for column in zip(*cells, strict=True) if any(column[1:])])
         table = _table(*(column[0] for column in columns))
         for line in zip(*(column[1:] for column in columns), strict=True):
             table.add_row(*line)
@@ -303,9 +324,23 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _fitting(columns: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The columns of a table without those that would leave no place for words on this terminal."""
+    for name in _LESS_NEEDED:
+        widths = {column[0]: max(map(len, column)) for column in columns}
+        widths["what"] = min(widths["what"], _WORDS)
+        if sum(widths.values()) + _GAP * len(widths) > _console().width:
+            columns = [column for column in columns if column[0] != name]
+    return columns
+
+
 def _print(table: Table) -> None:
+    _console().print(table)
+
+
+def _console() -> Console:
     # In a file or a pipe no row is broken, whatever its length: programs such as grep read it.
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+    return Console(width=None if sys.stdout.isatty() else 1000)
 
 
 def _say(line: str) -> None:

@@ -18,7 +18,7 @@ class Reporter:
     """
 
     def begin(self, frames: int) -> None:
-        """`frames` are to be tracked, those of finished sequences not counted."""
+        """`frames` are to be tracked, those of finished sequences not counted; 0 if nobody knows how many."""
 
     def sequence(self, run: str, name: str, frames: int) -> None:
         """The run called `run` begins the sequence `name` of `frames` frames."""
@@ -91,11 +91,15 @@ class _Counting(Reporter):
 
     @property
     def seconds_left(self) -> float | None:
-        """What the rest will take at the mean speed so far, runs' starts left out; None before there is one."""
+        """What the rest will take at the mean speed so far, runs' starts left out; None before there is one, or if the
+        number of frames is not known.
+        """
+        if not self._total:
+            return None
         seconds, frames = self._clock() - self._started - self._start_seconds, self.overall - self._start_frames
         if not frames and self._before:  # sequences as short as their starts: better a guess with them than none
             seconds, frames = self._clock() - self._started, self.overall
-        return seconds * (self._total - self.overall) / frames if frames else None
+        return seconds * max(self._total - self.overall, 0) / frames if frames else None
 
 
 class LogLines(_Counting):
@@ -124,8 +128,8 @@ class LogLines(_Counting):
             self._last = self._clock()
             left = "" if complete else f", ETA {_duration(self.seconds_left)}"
             self._write(
-                f"{self._what} {self._done}/{self._length} frames, {self.fps:.1f} fps; "
-                f"{self.overall}/{self._total} frames in all{left}"
+                f"{self._what} {self._done}/{self._length or '?'} frames, {self.fps:.1f} fps; "
+                f"{self.overall}/{self._total or '?'} frames in all{left}"
             )
 
     def note(self, text: str) -> None:
@@ -144,7 +148,7 @@ class Bar(_Counting):
     def begin(self, frames: int) -> None:
         """Gives the bar its length."""
         super().begin(frames)
-        self._progress.update(self._task, total=frames)
+        self._progress.update(self._task, total=frames or None)
 
     def sequence(self, run: str, name: str, frames: int) -> None:
         """Names the sequence before the bar."""

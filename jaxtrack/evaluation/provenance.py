@@ -17,7 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
-_PACKAGES = ("jaxtrack", "jax", "jaxlib", "flax", "numpy")
+from jaxtrack.version import version
+
+_PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 # The wheels that provide `cv2` are alternatives of one another.
 _OPENCV = (
     "opencv-python-headless",
@@ -106,7 +108,9 @@ def environment() -> dict[str, Any]:
     """
     devices = jax.local_devices()
     return {
-        "packages": {name: _version(name) for name in _PACKAGES} | {"opencv": _opencv_version()},
+        "packages": {"jaxtrack": version()}
+        | {name: _version(name) for name in _PACKAGES}
+        | {"opencv": _opencv_version()},
         "python": platform.python_version(),
         "devices": {"kind": devices[0].device_kind, "count": len(devices), "hosts": jax.process_count()},
         "platform": platform.platform(),

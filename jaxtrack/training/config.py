@@ -130,7 +130,7 @@ class TrainConfig(Training):
         super().__post_init__()
         check_numbers(self, not_negative=("validation_pairs", "reference_devices"))
         if self.scale_to_reference and not (self.reference_devices and self.normalisation == "per_device"):
-            raise UserError('scale_to_reference needs reference_devices and the normalisation "per_device"')
+            raise UserError("--set.scale-to-reference needs --set.reference-devices and --set.normalisation per_device")
 
     def check_devices(self, count: int) -> None:
         """As for all trainings; sums of gradients are right for one number of devices alone."""
@@ -139,8 +139,8 @@ class TrainConfig(Training):
         if self.normalisation == "per_device" and wanted not in (0, count) and not self.scale_to_reference:
             raise UserError(
                 f"{self.name} sums the gradients of {wanted} devices, as its reference does, and there are {count}: "
-                f"set scale_to_reference to multiply their sum by {wanted}/{count}, for which its rates are right, or "
-                "reference_devices to 0 to sum those that there are, with rates of your own"
+                f"--set.scale-to-reference multiplies their sum by {wanted}/{count}, for which its rates are right, "
+                "--set.reference-devices 0 sums those that there are, with rates of your own"
             )
 
     @property

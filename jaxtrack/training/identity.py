@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,14 @@ def check(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
                 "folder"
             )
         return
-    difference = provenance.differences(_as_of_now(stored, config), provenance.to_json(config))
+    stored, now = _as_of_now(stored, config), provenance.to_json(config)
+    difference = provenance.differences(stored, now)
     if difference:
-        free = "" if begun else ", or delete this one, which has no checkpoint yet"
+        options = " ".join(_options(stored, now)) or "the config file that it was begun with"
+        free = "" if begun else ", or delete this folder, which has no checkpoint yet"
         raise UserError(
-            f"{folder} holds a training with another configuration ({difference}): choose another folder{free}"
+            f"{folder} holds a training with another configuration ({difference}): go on with it by {options}, or "
+            f"begin one in another folder by --out DIR{free}"
         )
     if (folder / INPUTS).is_file():
         _check_inputs(folder, config.counted, _read(folder / INPUTS), inputs)
@@ -95,6 +99,33 @@ def write(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
         (CONFIG, provenance.to_json(config)),
     ):
         files.write_text(folder / name, json.dumps(value, indent=1) + "\n")
+
+
+def _options(stored: Any, now: Any, prefix: str = "--set") -> list[str]:
+    """The options of `train` that give differing fields their stored values; none if no options can."""
+    found = []
+    for name in now:
+        option, before = f"{prefix}.{name.replace('_', '-')}", stored.get(name)
+        if before == now[name]:
+            continue
+        if isinstance(before, dict) and isinstance(now[name], dict):
+            inner = _options(before, now[name], option)
+            if not inner:
+                return []
+            found += inner
+        elif name == "class" or isinstance(before, dict) or isinstance(now[name], dict):
+            return []
+        else:
+            found.append(_option(option, before))
+    return found if stored.keys() <= now.keys() else []
+
+
+def _option(option: str, value: Any) -> str:
+    """An option with its value, as it is typed."""
+    if isinstance(value, bool):
+        group, _, name = option.rpartition(".")
+        return option if value else f"{group}.no-{name}"
+    return shlex.join([option, *map(str, value if isinstance(value, list) else [value])])
 
 
 def _as_of_now(stored: Any, config: Any) -> Any:

@@ -211,9 +211,14 @@ def checkpointed(config: Training, folder: Path, which: str) -> TrainState:
       UserError: there is none, or it is damaged; the training is one of another configuration.
     """
     if not (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder} holds no training: there are no checkpoints to export")
+        raise UserError(f"{folder} holds no training: there are no checkpoints to export, or they lie in another --out")
     identity.check(folder, config, {})  # the data need not be there
     with contextlib.closing(Checkpoints(folder / "checkpoints", keep=None, best=config.best)) as checkpoints:
+        if which != "best" and not which.isdecimal():
+            there = ", ".join(map(str, checkpoints.steps)) or "none"
+            raise UserError(
+                f"--export takes best, the checkpoint of the best validation, or a step, not {which}: there are {there}"
+            )
         step = checkpoints.find(which)
         return checkpoints.load(step, _like(config, make_recipe(config), checkpoints.stage(step)))
 

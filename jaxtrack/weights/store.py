@@ -15,9 +15,9 @@ goes before them (`locate`).
 
 import contextlib
 import dataclasses
+import difflib
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -32,6 +32,7 @@ from flax import traverse_util
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.files import replacing
 from jaxtrack.models import siamese
+from jaxtrack.version import version
 from jaxtrack.weights import known, names, published, shapes
 
 SUFFIX = ".safetensors"
@@ -39,7 +40,8 @@ FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of impo
 SHIPPED = Path(__file__).with_name("shipped")  # the folder of the weights that come with jaxtrack
 TRAINING = "config.json"  # the source of weights that jaxtrack has trained, which lies beside them at first
 _CHUNK = 1 << 20
-_LATER_FIELDS: dict[str, Any] = {"command": "", "config": {}}  # which older records do not have
+_NAMES_IN_A_MESSAGE = 3
+_LATER_FIELDS: dict[str, Any] = {"command": "", "config": {}, "chosen_on": ""}  # which older records do not have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Meta:
       jaxtrack: version that wrote the files.
       command: the command line that trained them; empty where it is not known.
       config: the configuration that they were trained by, as JSON values; empty where it is not known.
+      chosen_on: the test data on which they were chosen among others; empty for none. Tables and plots say so.
     """
 
     architecture: str
@@ -73,6 +76,7 @@ class Meta:
     jaxtrack: str = ""
     command: str = ""
     config: dict = dataclasses.field(default_factory=dict)
+    chosen_on: str = ""
 
     @property
     def trained(self) -> bool:
@@ -104,7 +108,7 @@ def save(folder: Path, name: str, variables: Mapping[str, Any], meta: Meta, *, h
         tensors=len(arrays),
         parameters=sum(array.size for key, array in arrays.items() if key.startswith("params/")),
         sha256=hashlib.sha256(content).hexdigest(),
-        jaxtrack=_version(),
+        jaxtrack=version() or "unknown",
     )
     _write(path, content, meta)
     return path
@@ -208,15 +212,46 @@ def locate(weights: str) -> Path:
         raise MissingWeightsError(
             f"{weights} is a {program} file: import it first, by `jaxtrack weights import {weights}`"
         )
-    if weights.endswith(SUFFIX):
-        places = [Path(weights)]
-    else:
-        folders = (Path(os.environ.get(FOLDER_VARIABLE) or "weights"), SHIPPED)
-        places = [folder / f"{weights}{SUFFIX}" for folder in folders]
+    places = [Path(weights)]
+    if not weights.endswith(SUFFIX):
+        places = [folder / f"{weights}{SUFFIX}" for folder in _folders()]
     found = next((path for path in places if path.is_file()), None)
-    if found is None:
-        raise MissingWeightsError(f"there are no weights {places[0]}: {_how_to_get(places[0])}")
-    return found
+    if found is not None:
+        return found
+    _refuse_what_is_none(Path(weights))
+    raise MissingWeightsError(f"there are no weights {places[0]}: {_how_to_get(places[0])}")
+
+
+def _folders() -> tuple[Path, Path]:
+    """Where names are looked for: the user's folder, and that of the weights that come with jaxtrack."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or "weights"), SHIPPED
+
+
+def _refuse_what_is_none(path: Path) -> None:
+    """`UserError` on what is there and no file of weights, or is a path to nothing and so no name."""
+    expected = f"expected a {SUFFIX} file, or a name that `jaxtrack weights list` shows"
+    if path.is_dir():
+        inside = [file.name for file in sorted(path.glob(f"*{SUFFIX}"))]
+        hint = f"name a file in it, {' or '.join(inside[:_NAMES_IN_A_MESSAGE])}" if inside else expected
+        raise UserError(f"{path} is a folder, no file of weights: {hint}")
+    if path.exists():
+        raise UserError(f"{path} is no file of weights: {expected}")
+    if path.is_absolute() and path.suffix != SUFFIX:
+        raise MissingWeightsError(f"there is no file {path}: {expected}")
+
+
+def chosen_on(sha256: str | None) -> str:
+    """The test data on which weights with this sha256 were chosen, as the records among which names are looked for say.
+
+    Empty for weights that were not, that no record there knows, and for None.
+    """
+    records = (record for folder in _folders() for record in sorted(folder.glob("*.json"))) if sha256 else ()
+    for record in records:
+        with contextlib.suppress(UserError):
+            meta = read_meta(record.with_suffix(SUFFIX))
+            if meta.sha256 == sha256:
+                return meta.chosen_on
+    return ""
 
 
 def shipped() -> list[Path]:
@@ -233,9 +268,12 @@ def _how_to_get(path: Path) -> str:
     row = next((row for row in known.everything() if row.import_as == name), None)
     if row is not None:
         return f"fetch the published file {row.name} from {row.published_by}, then {command}"
+    there = {file.stem for folder in _folders() for file in folder.glob(f"*{SUFFIX}")}
+    close = difflib.get_close_matches(name, sorted(there | {row.import_as for row in known.everything()}))
+    meant = f"did you mean {' or '.join(close)}? Else " if close else ""
     return (
-        f"fetch one of the published files that `jaxtrack weights list` names, then {command}, or train weights by "
-        "`python train.py` (docs/training.md) and name the file by the option weights"
+        f"{meant}fetch one of the published files that `jaxtrack weights list` names, then {command}, or train weights "
+        "by `python train.py` (docs/training.md) and name the file by the option weights"
     )
 
 
@@ -290,13 +328,6 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("jaxtrack")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree
-        return "not installed"
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -53,8 +53,8 @@ def test_devices_cannot_be_made_once_jax_is_in_use(training_file, tmp_path, caps
 def test_gradients_are_summed_over_as_many_devices_as_the_rates_were_made_for(training_file, tmp_path, capsys):
     per_device = ["--set.normalisation", "per_device", "--set.reference-devices", "3"]
     line = error_of("train", capsys, *arguments(training_file, tmp_path), *per_device)
-    assert "tiny sums the gradients of 3 devices, as its reference does, and there are 4: set scale_to_ref" in line
-    assert "to multiply their sum by 3/4, for which its rates are right, or reference_devices to 0" in line
+    assert "tiny sums the gradients of 3 devices, as its reference does, and there are 4: " in line
+    assert "--set.scale-to-reference multiplies their sum by 3/4, for which its rates are right, --set.ref" in line
 
 
 # --- several processes -----------------------------------------------------------------------------------------------

@@ -129,6 +129,8 @@ def test_the_weights_of_a_checkpoint_can_be_written_instead(trained, tmp_path, c
         same = jax.tree.map(np.array_equal, variables, store.load(trained / "tiny.safetensors")[0])
         assert jax.tree.all(same) == (step == 4)
     assert "has no checkpoint 3: there are 2, 4" in error_of(command[0], capsys, *command[1:], "--export", "3")
+    line = error_of(command[0], capsys, *command[1:], "--export", "latest")
+    assert "--export takes best, the checkpoint of the best validation, or a step, not latest: there are 2, 4" in line
 
 
 def test_running_it_again_after_the_end_changes_nothing(trained, capsys):
@@ -217,6 +219,36 @@ def test_mistakes_of_the_command_line_are_one_sentence(training_file, tmp_path, 
     assert "pooled_negatives of Objective must be greater than 0, not 0" in line
 
 
+@pytest.mark.parametrize(
+    ("typo", "suggestions"),
+    [
+        ("--set.stepz", "--set.steps-per-epoch or --set.checkpoint-steps?"),
+        ("--set.learning-rate", "--set.optimiser.warmup-rate or --set.optimiser.rate or --set.optimiser.last-rate?"),
+        ("--set.batchsize", "--set.batch?"),
+        ("--batch", "--set.batch?"),
+    ],
+)
+def test_an_option_is_suggested_by_a_word_of_its_name(training_file, capsys, typo, suggestions):
+    line = error_of("train", capsys, "--config", training_file, typo, "3")
+    assert line.endswith(f"There is no option {typo}: did you mean {suggestions}")
+
+
+def test_an_option_that_is_like_no_other_is_answered_with_the_help(training_file, capsys):
+    line = error_of("train", capsys, "--config", training_file, "--set.lr", "3")
+    assert line.endswith("There is no option --set.lr: see jaxtrack train --help")
+
+
+def test_a_config_file_may_be_named_without_folder_and_ending_wherever_one_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for named in ("siamban_nano_rbo", "siamban_nano_rbo.py", "configs/siamban_nano_rbo.py"):
+        _, config = train._parse(["--config", named], "train")
+        assert config.name == "siamban_nano_rbo"
+    assert train._parse([], "train")[1].name == "smoke"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "smoke.py").write_text(tiny_training.FILE)
+    assert train._parse(["--config", "smoke"], "train")[1].name == "tiny"
+
+
 def test_a_network_that_does_not_fit_is_one_sentence_and_the_folder_stays_free(training_file, tmp_path, capsys):
     mistakes = {
         "there is no architecture 'tinier': choose one of nanotrack_v1, ": ["--set.architecture", "tinier"],
@@ -248,4 +280,4 @@ def test_validation_on_pairs_from_disk_needs_folders_of_its_own(tmp_path, capsys
 
 def test_a_folder_of_another_training_is_one_sentence(trained, capsys):
     line = error_of("train", capsys, *arguments(trained.parent.parent / "mine.py", trained.parent, "--set.seed", "1"))
-    assert "another configuration (seed: 0 stored, 1 now): choose another folder" in line
+    assert "another configuration (seed: 0 stored, 1 now): go on with it by --set.seed 0, or begin one in anoth" in line

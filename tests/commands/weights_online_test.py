@@ -62,9 +62,9 @@ def test_vgg_m_is_imported_verified_and_inspected(vgg_m, folder, capsys):
     for path in (vgg_m, "vgg_m"):
         assert run("verify", path) == 0
         assert " is vgg_m" in capsys.readouterr().out
-    assert run("inspect", vgg_m) == 0
+    assert run("inspect", vgg_m, "--tensors") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["architecture: vgg_m", f"tensors: 8 ({VGG_M_NUMBERS + 36 * 4 * 8 + 8:,} numbers)"]
+    assert lines[1:3] == ["architecture: vgg_m", f"tensors: 8 ({VGG_M_NUMBERS + 36 * 4 * 8 + 8:,} numbers)"]
     assert ["conv1/filters", "7", "x", "7", "x", "3", "x", "96", "float32", "14,112"] in map(str.split, lines)
 
 

@@ -123,12 +123,29 @@ def test_shipped_weights_are_verified_and_inspected_by_name_or_path(shipped, tmp
     assert run("inspect", name) == 0
     lines = capsys.readouterr().out.splitlines()
     digest = store.read_meta(shipped).source_sha256
-    assert lines[3:6] == [
+    assert [line for line in lines if not line.startswith(("configuration: ", "written by: "))][5:] == [
         f"source: a training of jaxtrack, its configuration, sha256 {digest}",
         "note: trained by jaxtrack: mine, 1000 steps",
         f"command: {COMMAND}",
+        f"record: {where}".replace(".safetensors", ".json"),
     ]
-    assert any(line.split()[-2:] == ["F16", "432"] for line in lines if line)
+    [configuration] = [line for line in lines if line.startswith("configuration: ")]
+    assert configuration.startswith(f"configuration: TrainConfig: name mine, architecture {NANO}, source Procedural,")
+    assert "seed 0" in configuration
+    assert "scale_to_reference" not in configuration  # is off
+    assert configuration.endswith("validation_pairs 256 (whole in the record)")
+    assert run("inspect", name, "--tensors") == 0
+    assert any(line.split()[-2:] == ["F16", "432"] for line in capsys.readouterr().out.splitlines() if line)
+
+
+def test_what_weights_were_chosen_on_is_recorded_shown_and_kept(shipped, tmp_path, capsys):
+    arguments = ["--command", COMMAND, "--chosen-on", "six targets"]
+    assert run("pack", shipped, "--out", tmp_path / "a", *arguments) == 0
+    capsys.readouterr()
+    assert run("inspect", tmp_path / "a" / "nano.safetensors") == 0
+    assert "chosen on: six targets\n" in capsys.readouterr().out
+    assert run("pack", tmp_path / "a" / "nano.safetensors", "--out", tmp_path / "b", "--command", COMMAND) == 0
+    assert store.read_meta(tmp_path / "b" / "nano.safetensors").chosen_on == "six targets"
 
 
 def test_a_name_that_no_weights_have(shipped, capsys):

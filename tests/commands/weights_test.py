@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import json
+import re
 import shutil
 import sys
 
@@ -145,20 +146,31 @@ def test_a_file_that_is_not_there(capsys, tmp_path):
 
 def test_a_pytorch_file_is_inspected(published, state, capsys):
     state["backbone.features.0.1.num_batches_tracked"] = np.array(7)
-    assert run("inspect", published) == 0
+    assert run("inspect", published, "--tensors") == 0
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split() for line in lines]
     assert ["backbone.features.0.0.weight", "16", "x", "3", "x", "3", "x", "3", "float32", "432"] in rows
     assert ["backbone.features.0.1.num_batches_tracked", "scalar", "int64", "1"] in rows
     numbers = sum(array.size for array in state.values())
     # What it is comes first.
-    assert lines[:5] == [
+    assert lines[:6] == [
+        f"file: {published}",
         "architecture: nanotrack_v1",
         f"tensors: 195 ({numbers:,} numbers)",
         "parameters: 287,966 (running statistics not counted)",
-        "source: no published file that jaxtrack knows by its sha256",
         f"sha256: {hashlib.sha256(published.read_bytes()).hexdigest()}",
+        "source: no published file that jaxtrack knows by its sha256",
     ]
+
+
+def test_tensors_are_listed_only_where_they_are_asked_for(published, imported, capsys):
+    for path in (published, imported):
+        assert run("inspect", path) == 0
+        printed = capsys.readouterr().out
+        assert "numbers; --tensors lists them)" in printed
+        assert "kernel" not in printed
+        assert "backbone" not in printed
+        assert len(printed.splitlines()) <= 8
 
 
 def test_tensors_of_no_network_are_inspected_too(published, state, capsys):
@@ -169,14 +181,17 @@ def test_tensors_of_no_network_are_inspected_too(published, state, capsys):
 
 
 def test_imported_weights_are_inspected(published, imported, state, capsys):
-    assert run("inspect", imported) == 0
+    assert run("inspect", imported, "--tensors") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:5] == [
+    assert lines[:8] == [
+        f"file: {imported}",
         "architecture: nanotrack_v1",
         f"tensors: 194 ({sum(array.size for array in state.values()):,} numbers)",
         "parameters: 287,966 (running statistics not counted)",
-        f"source: nano.pth, sha256 {hashlib.sha256(published.read_bytes()).hexdigest()}",
         f"sha256: {hashlib.sha256(imported.read_bytes()).hexdigest()}",
+        f"source: nano.pth, sha256 {hashlib.sha256(published.read_bytes()).hexdigest()}",
+        f"written by: jaxtrack {store.read_meta(imported).jaxtrack}",
+        f"record: {imported.with_suffix('.json')}",
     ]
     assert ["params/backbone/stem/conv/kernel", "3", "x", "3", "x", "3", "x", "16", "F32", "432"] in map(
         str.split, lines
@@ -187,7 +202,7 @@ def test_any_safetensors_file_is_inspected(tmp_path, capsys):
     (tmp_path / "x.safetensors").write_bytes(safetensors.numpy.save({"a": np.ones((2, 5), np.float16)}))
     assert run("inspect", tmp_path / "x.safetensors") == 0
     printed = capsys.readouterr().out
-    assert "tensors: 1 (10 numbers)" in printed
+    assert "tensors: 1 (10 numbers; --tensors lists them)" in printed
     assert "architecture: unknown" in printed
     assert "x.safetensors has no x.json beside it" in printed
 
@@ -209,7 +224,7 @@ def test_a_record_reaches_the_terminal_as_text(imported, capsys):
 
 def test_names_from_a_file_reach_the_terminal_as_text(published, state, capsys):
     state |= {"[red]plain[/red]": np.ones(1), "esc\x1b[2Jape": np.ones(1)}
-    assert run("inspect", published) == 0
+    assert run("inspect", published, "--tensors") == 0
     printed = capsys.readouterr().out
     assert "[red]plain[/red]" in printed
     assert "\x1b" not in printed
@@ -220,8 +235,14 @@ def test_a_row_is_never_broken_where_a_program_reads_it(published, state, monkey
     state["x" * 300] = np.ones(3)
     output = io.StringIO()
     monkeypatch.setattr(sys, "stdout", output)
-    assert run("inspect", published) == 0
+    assert run("inspect", published, "--tensors") == 0
     assert "x" * 300 in output.getvalue()
+
+
+def test_a_misspelt_name_gets_a_suggestion(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    for command in ("inspect", "verify"):
+        assert "did you mean siamban_nano" in error_of(capsys, command, "siamban_nan")
 
 
 # --- verify -----------------------------------------------------------------------------------------------------
@@ -280,6 +301,28 @@ def test_the_list_names_every_published_file_and_its_publisher(capsys):
     assert ["file", "import", "as", "what", "architecture", "sha256"] in lines
     assert ["file", "import", "as", "what", "architecture"] in lines
     assert "downloads no published file" in printed
+
+
+class Terminal(io.StringIO):
+    """Takes what is printed for a terminal's."""
+
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_of_80_columns_the_list_tells_in_words_what_each_file_is(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("list") == 0
+    lines = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue()).splitlines()
+    # A line of words is left to the terminal; a row of a table is not.
+    tables = [line for line in lines if not line.startswith(("http", "torchvision;", "these come", "jaxtrack down"))]
+    assert max(map(len, tables)) <= 80
+    words = " ".join(" ".join(tables).split())
+    for row in known.table():
+        assert [line for line in tables if row.name in line and row.import_as in line], row.name
+        assert all(word in words for word in row.what.split()), row.what
 
 
 def test_a_command_that_there_is_not(capsys):

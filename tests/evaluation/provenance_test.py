@@ -2,7 +2,8 @@ import dataclasses
 import enum
 import json
 import subprocess
-from pathlib import PurePosixPath
+import tomllib
+from pathlib import Path, PurePosixPath
 
 import jax
 import jax.numpy as jnp
@@ -103,6 +104,8 @@ def test_differences_name_the_entries():
 
 def test_the_environment_names_packages_and_devices_and_fits_json():
     environment = provenance.environment()
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert environment["packages"]["jaxtrack"] == project["version"]  # a checkout need not be installed
     assert environment["packages"]["jax"] == jax.__version__
     assert environment["packages"]["numpy"] == np.__version__
     assert environment["packages"]["opencv"].startswith("opencv-")

@@ -50,3 +50,13 @@ def test_nor_on_the_scenes_of_the_validation(training, source):
     with pytest.raises(UserError, match="a training is on the split train of its source, not on validation: leave it"):
         training(source=dataclasses.replace(source, split="validation"))
     assert training(source=source).held_out.split == "validation"
+
+
+def test_scaling_is_asked_for_by_options_as_they_are_typed():
+    with pytest.raises(
+        UserError, match=r"--set.scale-to-reference needs --set.reference-devices and --set.normalisati"
+    ):
+        TrainConfig(scale_to_reference=True)
+    config = TrainConfig(normalisation="per_device", reference_devices=2)
+    with pytest.raises(UserError, match=r"there are 4: --set.scale-to-reference multiplies their sum by 2/4, "):
+        config.check_devices(4)

@@ -9,6 +9,7 @@ import pytest
 
 from jaxtrack import trackers
 from jaxtrack.models import mdnet, siamese
+from jaxtrack.models.backbones import BACKBONES
 from jaxtrack.training import loop
 from jaxtrack.training.config import TrainConfig, Training
 from jaxtrack.training.detection.anchors import Labels
@@ -16,6 +17,7 @@ from jaxtrack.training.detection.config import DetectionConfig
 from jaxtrack.training.domains import presets
 from jaxtrack.training.domains.config import DomainConfig
 from jaxtrack.training.optimiser import epoch_rates
+from jaxtrack.weights import known
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
 # The arms of the RBO paper's Table 4: weights of CR, of each half of IGR (both the released code's), and of IGR-ori,
@@ -111,7 +113,8 @@ def test_multi_domain_trainings_are_mdnets_or_ranklocs_and_what_they_name_exists
     assert samples == ((32, 32) if ranked else (32, 96))
     assert bool(config.loss.ranking) == (config.location != "none") == ranked
     assert config.epochs == (200 if ranked else 100)
-    assert config.optimiser.trained_backbone == ("conv1", "conv2", "conv3")
+    parts = mdnet.shapes(mdnet.ARCHITECTURES[config.architecture])["params"]["backbone"]
+    assert set(config.optimiser.trained_backbone) == set(parts)
 
 
 def test_an_epoch_of_a_multi_domain_training_is_a_cycle():
@@ -119,6 +122,17 @@ def test_an_epoch_of_a_multi_domain_training_is_a_cycle():
     rendered = [config for name, config in DOMAINS.items() if "procedural" in name]
     assert len(rendered) == 2
     assert {config.steps_per_epoch for config in rendered} == {len(presets.MDNET.source)}
+
+
+def test_mdnet_is_trained_on_every_backbone_from_the_weights_that_it_takes():
+    files = {row.import_as: row.architecture for row in known.online()}
+    for name in BACKBONES:
+        config = DOMAINS[f"mdnet_{name}_vot58"]
+        assert config.architecture == f"mdnet_{name}"
+        assert files[config.start] in loop.make_recipe(config).backbones
+        same = dataclasses.replace(config, name="mdnet_vot58", architecture="mdnet_vggm", start="vgg_m")
+        optimiser = dataclasses.replace(config.optimiser, trained_backbone=("conv1", "conv2", "conv3"))
+        assert dataclasses.replace(same, optimiser=optimiser) == DOMAINS["mdnet_vot58"]
 
 
 def test_rates_are_those_of_the_papers():

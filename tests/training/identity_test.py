@@ -117,6 +117,19 @@ def test_what_is_kept_may_change_what_is_trained_may_not(tmp_path):
         goes_on(folder, dataclasses.replace(config, compute="bfloat16"))
 
 
+def test_the_options_that_go_on_with_a_training_are_told_as_they_are_typed(tmp_path):
+    first = TrainConfig(sync_norm=True, compute="bfloat16")
+    folder = begun(tmp_path, dataclasses.replace(first, optimiser=dataclasses.replace(first.optimiser, clip=2.5)))
+    options = "--set.optimiser.clip 2.5 --set.sync-norm --set.compute bfloat16"
+    with pytest.raises(UserError, match=rf"\): go on with it by {options}, or begin one in another .* by --out DIR$"):
+        goes_on(folder, TrainConfig())
+
+
+def test_an_option_is_typed_as_its_value_needs():
+    typed = [identity._option("--set.a.b-c", value) for value in (False, True, None, ["x", "y z"], "")]
+    assert typed == ["--set.a.no-b-c", "--set.a.b-c", "--set.a.b-c None", "--set.a.b-c x 'y z'", "--set.a.b-c ''"]
+
+
 def test_a_field_that_is_newer_than_the_training_counts_as_its_default(tmp_path):
     config = TrainConfig()
     folder = begun(tmp_path, config)
@@ -131,7 +144,8 @@ def test_a_field_that_is_newer_than_the_training_counts_as_its_default(tmp_path)
 
 def test_another_kind_of_part_is_another_training(tmp_path):
     folder = begun(tmp_path, TrainConfig())
-    with pytest.raises(UserError, match=r"source\.class: Procedural stored, Disk now"):
+    sentence = r"source\.class: Procedural stored, Disk now.*go on with it by the config file that it was begun with"
+    with pytest.raises(UserError, match=sentence):
         identity.check(folder, TrainConfig(source=Disk()), {"train": [], "start": ""})
 
 
@@ -139,7 +153,10 @@ def test_a_folder_belongs_to_a_training_before_there_is_a_checkpoint(tmp_path):
     goes_on(tmp_path, TrainConfig())
     identity.write(tmp_path, TrainConfig(), identity.inputs_of(TrainConfig()))
     goes_on(tmp_path, TrainConfig(keep=7))
-    sentence = r"\(seed: 0 stored, 1 now\): choose another folder, or delete this one, which has no checkpoint yet"
+    sentence = (
+        r"\(seed: 0 stored, 1 now\): go on with it by --set.seed 0, or begin one in another folder by --out DIR, or "
+        "delete this folder, which has no checkpoint yet"
+    )
     with pytest.raises(UserError, match=sentence):
         goes_on(tmp_path, TrainConfig(seed=1))
 

@@ -145,7 +145,12 @@ def train_in_two_processes(folder, killed=False):
     running = [
         subprocess.Popen([sys.executable, "-c", script, str(i)], stderr=subprocess.PIPE, text=True) for i in range(2)
     ]
-    errors = [process.communicate(timeout=300)[1] for process in running]
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
     return [process.returncode for process in running], errors
 
 

@@ -106,7 +106,7 @@ def test_one_device_that_accumulates_has_the_gradients_of_the_references_four(tm
 
 def test_scaling_needs_to_know_what_to_scale_to():
     for changes in ({"reference_devices": 4}, {"normalisation": "per_device"}):
-        with pytest.raises(UserError, match='scale_to_reference needs reference_devices and the normalisation "per_d'):
+        with pytest.raises(UserError, match=r"--set.scale-to-reference needs --set.reference-devices and --set.norm"):
             tiny_training.config(scale_to_reference=True, **changes)
 
 

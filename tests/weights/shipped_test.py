@@ -1,6 +1,7 @@
 """The weights that come with jaxtrack: each file is small, whole, and says how it was made; wheels hold them."""
 
 import hashlib
+import re
 import shlex
 import shutil
 import zipfile
@@ -27,11 +28,19 @@ def test_a_shipped_file_is_small_and_whole_and_says_how_it_was_made(path):
     assert meta.architecture in siamese.ARCHITECTURES
     assert all(np.isfinite(array).all() for array in shapes.flatten(variables).values())
     assert meta.trained
+    assert re.fullmatch(r"\d+\.\d+\.\d+", meta.jaxtrack)
     assert hashlib.sha256(provenance.canonical(meta.config).encode()).hexdigest() == meta.source_sha256
     assert meta.config["architecture"] == meta.architecture
     words = shlex.split(meta.command)
     assert words[:3] == ["python", "train.py", "--config"]
     assert (ROOT / words[3]).is_file()
+
+
+def test_the_default_trackers_weights_say_on_which_targets_and_at_which_step_they_were_chosen():
+    meta = store.read_meta(store.SHIPPED / "siamban_nano.safetensors")
+    for text in ("4,512 of the 10,000 steps", "OTB-100: Skiing, Couple, Crossing, David, Jumping, Freeman1"):
+        assert text in meta.note
+    assert store.chosen_on(meta.sha256) == meta.chosen_on == "six targets of OTB-100"
 
 
 def test_nothing_else_lies_in_the_folder():

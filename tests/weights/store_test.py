@@ -1,6 +1,5 @@
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import os
 
@@ -39,20 +38,15 @@ def test_two_files_are_written_and_say_what_they_are(saved):
         "jaxtrack": fields["jaxtrack"],
         "command": "",
         "config": {},
+        "chosen_on": "",
     }
     _, meta = store.load(saved)
     assert dataclasses.asdict(meta) == fields
 
 
-@pytest.mark.parametrize(("installed", "written"), [("1.2.3", "1.2.3"), (None, "not installed")])
-def test_the_record_names_the_version_of_jaxtrack(variables, tmp_path, monkeypatch, installed, written):
-    def version(name):
-        assert name == "jaxtrack"
-        if installed is None:
-            raise importlib.metadata.PackageNotFoundError(name)
-        return installed
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
+@pytest.mark.parametrize(("found", "written"), [("1.2.3", "1.2.3"), (None, "unknown")])
+def test_the_record_names_the_version_of_jaxtrack(variables, tmp_path, monkeypatch, found, written):
+    monkeypatch.setattr(store, "version", lambda: found)
     _, meta = store.load(store.save(tmp_path, "nano", variables, META))
     assert meta.jaxtrack == written
 
@@ -113,10 +107,10 @@ def test_missing_weights_of_a_network_that_only_jaxtrack_trains_are_answered_wit
 
 def test_a_record_from_before_there_were_commands_is_read(saved):
     fields = json.loads(record(saved).read_text())
-    del fields["command"], fields["config"]
+    del fields["command"], fields["config"], fields["chosen_on"]
     record(saved).write_text(json.dumps(fields))
     _, meta = store.load(saved)
-    assert (meta.command, meta.config, meta.note) == ("", {}, META.note)
+    assert (meta.command, meta.config, meta.chosen_on, meta.note) == ("", {}, "", META.note)
 
 
 def test_the_command_and_the_configuration_of_a_training_stay_in_the_record(variables, tmp_path):
@@ -188,6 +182,63 @@ def test_a_path_means_no_shipped_file(folders):
 def test_a_missing_name_is_told_by_its_place_in_the_users_folder(folders):
     with pytest.raises(MissingWeightsError, match=f"there are no weights {folders[0] / 'other.safetensors'}: "):
         store.locate("other")
+
+
+def test_a_misspelt_name_is_answered_with_those_that_there_are(folders, variables):
+    store.save(folders[0], "minimal", variables, META)
+    with pytest.raises(MissingWeightsError, match=r"nanno\.safetensors: did you mean nano\? Else fetch one of the"):
+        store.locate("nanno")
+    with pytest.raises(MissingWeightsError, match=r"did you mean minimal\? Else "):
+        store.locate("minimall")
+    with pytest.raises(MissingWeightsError, match=r"did you mean siamrpn_alex or "):
+        store.locate("siamrpn_alexx")
+    with pytest.raises(MissingWeightsError, match=r"xyz\.safetensors: fetch one of the published files"):
+        store.locate("xyz")
+
+
+def test_a_folder_is_called_one_and_its_files_of_weights_are_named(folders, tmp_path):
+    (tmp_path / "run").mkdir()
+    for path in (tmp_path / "run", f"{tmp_path}/run/"):
+        with pytest.raises(UserError, match=r"run is a folder, no file of weights: expected a \.safetensors file"):
+            store.locate(str(path))
+    with pytest.raises(UserError, match=r"shipped is a folder, no file of weights: name a file in it, nano\.safetens"):
+        store.locate(str(folders[1]))
+    (tmp_path / "x.safetensors").mkdir()
+    with pytest.raises(UserError, match=r"x\.safetensors is a folder, no file of weights"):
+        store.locate(str(tmp_path / "x.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes"])
+def test_a_file_that_holds_no_weights_is_called_that(folders, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("text")
+    for path in (name, tmp_path / name):
+        with pytest.raises(UserError, match=rf"{name} is no file of weights: expected a \.safetensors file, or a name"):
+            store.locate(str(path))
+
+
+def test_an_absolute_path_to_nothing_is_no_name(folders, tmp_path):
+    with pytest.raises(MissingWeightsError, match=rf"there is no file {tmp_path}/nano: expected a \.safetensors file"):
+        store.locate(str(tmp_path / "nano"))
+
+
+def test_a_name_goes_before_a_folder_of_that_name(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano").mkdir()
+    assert store.locate("nano") == folders[1] / "nano.safetensors"
+
+
+# --- on which test data they were chosen ------------------------------------------------------------------------
+
+
+def test_weights_that_were_chosen_on_test_data_are_known_by_their_sha256(folders, variables, tmp_path):
+    mine = jax.tree.map(lambda array: array + 1, variables)
+    for folder, name, held in ((folders[1], "chosen", variables), (folders[0], "mine", mine)):
+        store.save(folder, name, held, dataclasses.replace(META, chosen_on=f"test data of {name}"))
+    (folders[1] / "nano.json").write_text("damaged")
+    sha256s = [store.read_meta(folders[i] / f"{name}.safetensors").sha256 for i, name in ((1, "chosen"), (0, "mine"))]
+    assert [store.chosen_on(sha256) for sha256 in sha256s] == ["test data of chosen", "test data of mine"]
+    assert [store.chosen_on(other) for other in ("ab" * 32, None)] == ["", ""]
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
