@@ -163,7 +163,9 @@ def test_every_command_of_the_package_is_there_with_its_options(line, capsys):
     words = shlex.split(line, comments=True)[3:]
     names = words[: 2 if words[0] == "weights" else 1]
     assert main([*names, "--help"]) == 0
-    assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert {word for word in words if word.startswith("--")} <= set(
+        re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out)
+    )
 
 
 def test_every_option_that_is_mentioned_stands_in_the_help(examples, capsys, monkeypatch):
@@ -172,6 +174,9 @@ def test_every_option_that_is_mentioned_stands_in_the_help(examples, capsys, mon
     assert main(["evaluate", "--tracker", everything, "--help"]) == 0
     for training in ("smoke", "nano_got10k"):
         assert main(["train", "--config", f"configs/{training}.py", "--help"]) == 0
+    assert main(["track", "--help"]) == 0
+    for subcommand in ("inspect", "pack"):
+        assert main(["weights", subcommand, "--help"]) == 0
     known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out))
     mentioned = {option for page in PAGES for span in code_spans(page) for option in re.findall(r"^--[\w.-]+", span)}
     mentioned |= {word for words in COMMANDS for word in words if word.startswith("--")}
@@ -212,8 +217,12 @@ def run_the_readme(video, folder, monkeypatch, capsys):
     namespace = {}
     for _, text in blocks(README, "python"):
         exec(text, namespace)
-    assert namespace["track"].boxes.shape == (3, 4)
-    assert namespace["track"].boxes[0].tolist() == [28, 20, 16, 16]
+    for track in (namespace["track"], *namespace["tracks"]):
+        assert track.boxes.shape == (3, 4)
+    firsts = [track.boxes[0].tolist() for track in namespace["tracks"]]
+    assert firsts == [namespace["track"].boxes[0].tolist(), [4, 12, 16, 16]]
+    assert firsts[0] == [28, 20, 16, 16]
+    assert namespace["params"] == {}
     # Three boxes of the track, then one of each further image of the camera.
     assert len(capsys.readouterr().out.splitlines()) == 3 + 2
 
@@ -222,7 +231,8 @@ def test_the_code_of_the_readme_runs(examples, video, tmp_path, monkeypatch, cap
     # DeepTrack takes long to compile: here its functions are only traced, and the guide's tracker stands in for it.
     frame, key = make_frame(np.zeros((48, 64, 3), np.uint8)), sequence_key(0, "")
     jax.eval_shape(deeptrack.tracker().init, {}, frame, np.ones(4, np.float32), key)
-    monkeypatch.setattr(deeptrack, "tracker", importlib.import_module("jaxtrack.trackers.still").tracker)
+    still = importlib.import_module("jaxtrack.trackers.still").tracker()
+    monkeypatch.setattr(deeptrack, "tracker", lambda config: still)
     run_the_readme(video, tmp_path, monkeypatch, capsys)
 
 
@@ -249,7 +259,7 @@ def test_the_tracker_the_benchmark_and_the_metric_of_the_guide_work_together(exa
     where = ["--results", str(tmp_path / "results"), "--quiet"]
     assert main(["evaluate", "--benchmark", "squares", "--tracker", "still", "--still.fade", "0.5", *where]) == 0
     assert "SR@0.75" in capsys.readouterr().out
-    summary = (tmp_path / "results" / "reports" / "squares" / "summary.csv").read_text()
+    summary = (tmp_path / "results" / "reports" / "squares" / "still" / "summary.csv").read_text()
     header, row = (line.split(",") for line in summary.splitlines())
     # The square moves by 2 of its 12 pixels a frame: IoU 12/12, 10/14, 8/16, ... in 10 frames.
     assert float(row[header.index("success_75")]) == pytest.approx(0.1)
@@ -319,8 +329,8 @@ def test_every_link_and_every_path_leads_somewhere(page):
         for span in code_spans(page)
         for path in re.findall(rf"^(?:python )?([\w./-]+\.(?:{kinds})|[\w./-]+/)(?= |$)", span)
     }
-    # What an evaluation writes is named as well.
-    written = {path for path in paths if path.startswith("results/") or path in REPORTS}
+    # What an evaluation, or the tracking of a video, writes is named as well.
+    written = {path for path in paths if path.startswith("results/") or path in (*REPORTS, "boxes.csv")}
     for path in paths - written - set(EXAMPLES):
         assert (ROOT / path).exists(), path
 

@@ -22,7 +22,13 @@ from jaxtrack import trackers
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation.runner import Entry
 
+NONE = "none"
+"""What `--tracker` says where nothing is to be run: only results of others are scored."""
 Options = TypeVar("Options")
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the checkout that this is, if it is one
+
+_SUGGESTIONS, _CLOSE = 3, 0.7
+_WORD = 0.9  # what a word of two names that is the same counts beside the whole names
 
 
 def split_list(text: str, what: str) -> tuple[str, ...]:
@@ -68,7 +74,11 @@ def parse(options: type[Options], argv: Sequence[str], *, prog: str) -> tuple[Op
 
 def option_names(options: type, entries: Sequence[Entry]) -> list[str]:
     """Every option that the command line has with the trackers `entries`, as it is spelt: `--deeptrack.v`."""
-    names = [f"--{field.name.strip('_').replace('_', '-')}" for field in dataclasses.fields(options)]
+    names = []
+    for field in dataclasses.fields(options):
+        name = field.name.strip("_").replace("_", "-")
+        inner = _field_names(field.default, name) if dataclasses.is_dataclass(field.default) else [name]
+        names += [f"--{each}" for each in inner]
     for entry in entries:
         names += [f"--{name}" for name in _field_names(entry.config, entry.label)]
     return names
@@ -77,7 +87,7 @@ def option_names(options: type, entries: Sequence[Entry]) -> list[str]:
 def _field_names(config: Any, prefix: str) -> list[str]:
     names = []
     for field in dataclasses.fields(config):
-        name, value = f"{prefix}.{field.name.replace('_', '-')}", getattr(config, field.name)
+        name, value = f"{prefix.replace('_', '-')}.{field.name.replace('_', '-')}", getattr(config, field.name)
         names += _field_names(value, name) if dataclasses.is_dataclass(value) else [name]
     return names
 
@@ -87,19 +97,46 @@ def refuse(argument: str, known: Sequence[str], prog: str) -> NoReturn:
     name = argument.partition("=")[0]
     if not name.startswith("-"):
         raise UserError(f"{name!r} belongs to no option: see {prog} --help")
-    close = difflib.get_close_matches(name.replace("_", "-"), known, n=3)
-    owner = name.lstrip("-").partition(".")[0]
-    if close:
+    owner = name.lstrip("-").partition(".")[0].replace("_", "-")
+    tracker = next((tracker for tracker in trackers.names() if tracker.replace("_", "-") == owner), None)
+    close = _closest(name, known)
+    if "." in name and tracker and not any(other.startswith(f"--{owner}.") for other in known):
+        hint = f"its tracker is not among those of --tracker, which takes several: --tracker A,{tracker}"
+    elif close:
         hint = f"did you mean {' or '.join(close)}?"
-    elif "." in name and owner in trackers.names():
-        hint = f"its tracker is not among those of --tracker, which takes several: --tracker A,{owner}"
     else:
         hint = f"see {prog} --help"
     raise UserError(f"There is no option {name}: {hint}")
 
 
+def _closest(name: str, known: Sequence[str]) -> list[str]:
+    """The options that may have been meant by one that there is not, the most similar first."""
+    name = name.replace("_", "-")
+    scores = {option: _similarity(name, option) for option in known}
+    best = sorted(scores, key=lambda option: scores[option], reverse=True)[:_SUGGESTIONS]
+    return [option for option in best if scores[option][0] > _CLOSE]
+
+
+def _similarity(name: str, option: str) -> tuple[float, float]:
+    """How alike two options are, 0 to 1: in whole, last part or a word of it, as `steps` and `stepz`; then in whole."""
+    # That both begin with `--set.` says nothing.
+    paths = [text.lstrip("-").split(".") for text in (name, option)]
+    if paths[0][0] == paths[1][0] and min(map(len, paths)) > 1:
+        paths = [path[1:] for path in paths]
+    whole = _ratio(*(".".join(path) for path in paths))
+    last, other = (path[-1] for path in paths)
+    word = max(_ratio(a, b) for a in last.split("-") for b in other.split("-"))
+    return max(whole, _ratio(last, other), _WORD * word), whole
+
+
+def _ratio(a: str, b: str) -> float:
+    return difflib.SequenceMatcher(None, a, b).ratio()
+
+
 def choose(trackers_option: str) -> list[Entry]:
     """The trackers that the value of `--tracker` names, with the configurations of their files or the defaults."""
+    if trackers_option.strip() == NONE:
+        return []
     entries = [_entry(item) for item in split_list(trackers_option, "tracker")]
     labels = [entry.label for entry in entries]
     for label in labels:
@@ -111,7 +148,9 @@ def choose(trackers_option: str) -> list[Entry]:
 def load_config(path: Path) -> Any:
     """What the function `config()` of a Python file returns."""
     if not path.is_file():
-        raise UserError(f"there is no config file {path}")
+        raise UserError(f"there is no config file {path}{_meant(path)}")
+    if path.suffix != ".py":
+        raise UserError(f"{path} is no config file: expected a Python file (.py) with a function config()")
     try:
         spec = importlib.util.spec_from_file_location(f"jaxtrack_config_{path.stem}", path)
         assert spec is not None
@@ -126,6 +165,21 @@ def load_config(path: Path) -> Any:
     except Exception as error:  # whatever somebody's file may raise
         text = f"{type(error).__name__}: {error}{_suggestion(str(error))}"
         raise UserError(f"{path}{_line_in(path, error)}: {text}") from error
+
+
+def config_path(named: str) -> Path:
+    """The config file that a command line names: a path, or the name of one of `configs`, here or of the checkout."""
+    name = named.removesuffix(".py").removeprefix("configs/")
+    shipped = (folder / f"{name}.py" for folder in (Path("configs"), CONFIGS) if "/" not in name)
+    return next((path for path in (Path(named), *shipped) if path.is_file()), Path(named))
+
+
+def _meant(path: Path) -> str:
+    """What may have been meant by a config file that there is not."""
+    if path.is_dir():
+        return ", it is a folder: name a file in it"
+    close = difflib.get_close_matches(path.stem, sorted(file.stem for file in CONFIGS.glob("*.py")), n=_SUGGESTIONS)
+    return f": did you mean {' or '.join(f'configs/{stem}.py' for stem in close)}?" if close else ""
 
 
 def _entry(item: str) -> Entry:

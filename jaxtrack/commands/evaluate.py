@@ -5,26 +5,31 @@ import functools
 import os
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
 
 from jaxtrack import trackers
-from jaxtrack.commands import _listing, _tracker_choice
+from jaxtrack.commands import _listing, _tracker_choice, _vot
 from jaxtrack.compilation import disable_compilation_cache
 from jaxtrack.data import benchmarks, otb
 from jaxtrack.data.download import download
 from jaxtrack.data.naming import match_name
 from jaxtrack.data.sequences import Benchmark
+from jaxtrack.data.vot import VotBenchmark
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import comparison, plots, progress, provenance, raw_results, runner, tables
 from jaxtrack.evaluation.store import StoredRun
+from jaxtrack.evaluation.vot import runner as vot_runner
+from jaxtrack.evaluation.vot import tables as vot_tables
 
-_FOLDER_NAME = re.compile(r"[\w.+-]{1,60}")  # sequences that a folder may be called after
+_FOLDER_NAME = re.compile(r"[\w.+-]{1,60}")  # sequences or trackers that a folder may be called after
+_NAMES_IN_A_MESSAGE = 10
 
+_Stored = TypeVar("_Stored")
 _Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
@@ -42,7 +47,8 @@ class Options:
     """
 
     tracker: Annotated[str, _shown_as("NAME[,NAME]")] = f"{trackers.DEFAULT},opencv-mil"
-    """Trackers, separated by commas: names (see --list) or config files (configs/NAME.py)."""
+    """Trackers, separated by commas: names (see --list) or config files (configs/NAME.py); none: only what --published
+    names is scored."""
     benchmark: Annotated[str, _shown_as("NAME")] = "procedural"
     """Benchmark (see --list)."""
     data_dir: Annotated[Path | None, _shown_as("DIR")] = None
@@ -56,11 +62,12 @@ class Options:
     results: Annotated[Path, _shown_as("DIR")] = Path("results")
     """Folder of all results; what is finished there is not run again."""
     report: Annotated[Path | None, _shown_as("DIR")] = None
-    """Folder of the tables and plots; by default RESULTS/reports/BENCHMARK, with --sequences RESULTS/reports/
-    BENCHMARK-SEQUENCES, so that the whole benchmark's report stays as it is."""
+    """Folder of the tables and plots; by default RESULTS/reports/BENCHMARK/TRACKERS, with --sequences RESULTS/reports/
+    BENCHMARK-SEQUENCES/TRACKERS, so that reports of other comparisons stay as they are."""
     published: Annotated[str | None, _shown_as("DIR[,DIR]")] = None
     """Folders of raw results that other trackers' authors published, separated by commas, one tracker each: files
-    SEQUENCE.txt of 1-based boxes. They become rows of the table, called by the folder's name."""
+    SEQUENCE.txt of 1-based boxes, for VOT EXPERIMENT/SEQUENCE/SEQUENCE_001.txt. They become rows of the table, called
+    by the folder's name."""
     list_: Annotated[_Switch, tyro.conf.arg(name="list")] = False
     """List trackers and benchmarks, or with --tracker its tuned settings, with --benchmark its sequences, and stop."""
     download: _Switch = False
@@ -75,6 +82,7 @@ class Options:
     """Compile everything anew instead of keeping compiled programs in the user's cache folder."""
     quiet: _Switch = False
     """No progress bar."""
+    vot: _vot.Options = _vot.Options()
 
 
 def run(argv: Sequence[str], *, prog: str) -> None:
@@ -87,15 +95,38 @@ def run(argv: Sequence[str], *, prog: str) -> None:
         _listing.print_lists(Console(), options.data_dir, chosen=chosen, benchmark=benchmark)
         return
     _check_numbers(options)
+    if not entries and options.published is None:
+        raise UserError("--tracker none runs nothing: name folders of results to score by --published")
     if options.no_cache:
         disable_compilation_cache()
     console = Console(stderr=True)
-    benchmark = _load(options, console)
+    benchmark = _load(options, console, images=bool(entries))
     if options.report is not None:
         _make_folder(options.report)  # now: a run of hours must not end in "cannot write"
+    if isinstance(benchmark, VotBenchmark):
+        _supervised(options, entries, benchmark, console)
+        return
     published = _published(options, benchmark)  # now, for the same reason
-    stores = _run(options, entries, benchmark, console)
+    evaluation = functools.partial(runner.evaluate, entries, benchmark, options.results)
+    stores = _run(options, console, evaluation)
     _report(options, benchmark, stores, published)
+
+
+def _supervised(options: Options, entries: Sequence[runner.Entry], benchmark: VotBenchmark, console: Console) -> None:
+    """VOT's protocol in the place of the one-pass evaluation."""
+    options.vot.check(benchmark)
+    published = _vot.published(_published_folders(options), benchmark, options.vot)
+    settings = options.vot.settings(benchmark)
+    evaluation = functools.partial(vot_runner.evaluate, entries, benchmark, options.results, settings)
+    compared = _vot.compare(_run(options, console, evaluation), published, benchmark, options.vot, options.repeats)
+    names = [row.name for row in compared[0].results]
+    folder = options.report or options.results / "reports" / _report_name(options, benchmark, names)
+    written = vot_tables.write_tables(compared, folder)
+    shown = Console()
+    flags = {"per_sequence": options.per_sequence, "per_attribute": options.per_attribute}
+    _vot.show(compared, options.vot, shown, **flags)
+    line = f"Tables are in {folder}: {_names(written, folder)}"
+    shown.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_numbers(options: Options) -> None:
@@ -122,17 +153,23 @@ def _benchmark_name(options: Options) -> str:
     return full
 
 
-def _load(options: Options, console: Console) -> Benchmark:
+def _load(options: Options, console: Console, *, images: bool) -> Benchmark:
     """The benchmark asked for; downloads it first if that is asked for too, and says what is missing."""
     name = _benchmark_name(options)
     selected = None if options.sequences is None else _tracker_choice.split_list(options.sequences, "sequence")
     if options.download:
         _download(name, selected, options)
-    benchmark = benchmarks.load(name, options.data_dir, selected)
+    benchmark = benchmarks.load(name, options.data_dir, selected, images=images)
     if benchmark.missing:
-        names = ", ".join(benchmark.missing)
-        console.print(f"Scoring {benchmark.title}; not found: {names}", markup=False, highlight=False, soft_wrap=True)
+        line = f"Scoring {benchmark.title}; not found: {_shortened(benchmark)}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return benchmark
+
+
+def _shortened(benchmark: Benchmark) -> str:
+    """The names of the missing sequences; of many the first ones and how to see all."""
+    names, more = ", ".join(benchmark.missing[:_NAMES_IN_A_MESSAGE]), len(benchmark.missing) - _NAMES_IN_A_MESSAGE
+    return f"{names} and {more} more (--list --benchmark {benchmark.name} names all)" if more > 0 else names
 
 
 def _download(name: str, selected: tuple[str, ...] | None, options: Options) -> None:
@@ -147,28 +184,30 @@ def _download(name: str, selected: tuple[str, ...] | None, options: Options) -> 
 
 def _published(options: Options, benchmark: Benchmark) -> list[comparison.TrackerResult]:
     """The scores of the folders of published results."""
-    paths = [] if options.published is None else _tracker_choice.split_list(options.published, "folder")
-    folders = {Path(path).resolve().name: Path(path) for path in paths}
-    if len(folders) < len(paths):
-        raise UserError("--published: two folders have the same name, which rows are called by: rename one")
     known = [sequence.name for sequence in benchmark.sequences]
     spelling = functools.partial(match_name, names=known, what=f"sequence of {benchmark.title}")
     if benchmark.name in otb.BENCHMARKS:
         spelling = otb.canonical_name  # also of sequences that are not scored now: their files are no strangers
     return [
         raw_results.tracker_result(f"{name} (published)", folder, benchmark, spelling)
-        for name, folder in folders.items()
+        for name, folder in _published_folders(options).items()
     ]
 
 
-def _run(
-    options: Options, entries: Sequence[runner.Entry], benchmark: Benchmark, console: Console
-) -> Sequence[StoredRun]:
+def _published_folders(options: Options) -> dict[str, Path]:
+    """The folders of published results by the names of their rows."""
+    paths = [] if options.published is None else _tracker_choice.split_list(options.published, "folder")
+    folders = {Path(path).resolve().name: Path(path) for path in paths}
+    if len(folders) < len(paths):
+        raise UserError("--published: two folders have the same name, which rows are called by: rename one")
+    return folders
+
+
+def _run(options: Options, console: Console, evaluate: Callable[..., list[_Stored]]) -> list[_Stored]:
+    """What a runner's `evaluate` returns, given the options that all of them have."""
     try:
         with progress.reporter(console, quiet=options.quiet) as reporter:
-            return runner.evaluate(
-                entries, benchmark, options.results, seed=options.seed, repeats=options.repeats, reporter=reporter
-            )
+            return evaluate(seed=options.seed, repeats=options.repeats, reporter=reporter)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; finished sequences are kept in {options.results}: run the same command again to go on"
@@ -183,7 +222,9 @@ def _report(
 ) -> None:
     """Scores what is stored, writes tables and plots, then prints: the files are there whoever reads the output."""
     compared = comparison.compare(benchmark, [*comparison.from_runs(benchmark, stores), *published])
-    folder = options.report or options.results / "reports" / _report_name(options, benchmark)
+    folder = options.report or options.results / "reports" / _report_name(
+        options, benchmark, [tracker.name for tracker in compared.trackers]
+    )
     written = tables.write_tables(compared, folder)
     written += plots.write_plots(compared, folder, attributes=options.per_attribute)
     console = Console()
@@ -196,15 +237,19 @@ def _report(
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
-def _report_name(options: Options, benchmark: Benchmark) -> str:
-    """Of the folder: the benchmark, and the sequences where they were selected; many of them by number and hash."""
-    if options.sequences is None:
-        return benchmark.name
-    names = [sequence.name for sequence in benchmark.sequences]
-    selected = "+".join(names)
-    if not _FOLDER_NAME.fullmatch(selected):
-        selected = f"{len(names)}-sequences-{provenance.short_hash(names)}"
-    return f"{benchmark.name}-{selected}"
+def _report_name(options: Options, benchmark: Benchmark, rows: Sequence[str]) -> Path:
+    """Of the folder, below that of all reports: the benchmark, the sequences where they were selected, the trackers."""
+    name = benchmark.name
+    if options.sequences is not None:
+        name += f"-{_joined([sequence.name for sequence in benchmark.sequences], 'sequences')}"
+    # Rows of a tracker's several configurations, and those of published results, bear a remark in brackets.
+    return Path(name) / _joined([row.partition(" (")[0] for row in rows], "trackers")
+
+
+def _joined(names: Sequence[str], what: str) -> str:
+    """Names as a part of a folder's; many of them, or names that no folder may have, by number and hash."""
+    joined = "+".join(names)
+    return joined if _FOLDER_NAME.fullmatch(joined) else f"{len(names)}-{what}-{provenance.short_hash(list(names))}"
 
 
 def _initialisation(benchmark: Benchmark, stores: Sequence[StoredRun]) -> list[str]:

@@ -5,6 +5,7 @@ and can tell of sequences without opening them all is a `Source` (see there) ins
 module may also declare `ALIASES` (other name -> name) and `REFUSED` (ambiguous name -> what to say).
 """
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -63,7 +64,9 @@ def names() -> list[str]:
     return list(_declared("BENCHMARKS"))
 
 
-def load(name: str, data_dir: Path | None = None, sequences: tuple[str, ...] | None = None) -> Benchmark:
+def load(
+    name: str, data_dir: Path | None = None, sequences: tuple[str, ...] | None = None, *, images: bool = True
+) -> Benchmark:
     """Loads a benchmark, or the part of it that is there or asked for; its title says which.
 
     Args:
@@ -71,16 +74,36 @@ def load(name: str, data_dir: Path | None = None, sequences: tuple[str, ...] | N
       data_dir: folder that holds `otb/` and the like, or the sequences themselves; None means the
         environment variable `JAXTRACK_DATA`. Benchmarks without files ignore it.
       sequences: the sequences to load, in any order and spelling; None means all that are there.
+      images: whether images are needed; a source that has an attribute `without_images` can do without.
 
     Raises:
       UserError: unknown benchmark or sequence, no data, or broken data.
     """
     source, data_dir = _source(canonical_name(name)), _data_dir(data_dir)
+    source = source if images else getattr(source, "without_images", source)
     if sequences is None:
         return source(data_dir)
     if not sequences:
         raise UserError(f"No sequence of {source.title} was selected: name at least one, or none to take all")
-    return source(data_dir, frozenset(source.canonical_name(sequence) for sequence in sequences))
+    return source(data_dir, frozenset(_sequence_name(source, sequence) for sequence in sequences))
+
+
+def _sequence_name(source: Source, spelling: str) -> str:
+    """The official name of a sequence; `UserError` that tells of other benchmarks which have it."""
+    try:
+        return source.canonical_name(spelling)
+    except UserError as error:
+        others = [name for name, other in _declared("BENCHMARKS").items() if _has(other, spelling)]
+        if not others:
+            raise
+        raise UserError(f"{error}; it is in {', '.join(others)}: name the benchmark by --benchmark") from error
+
+
+def _has(loader: Any, spelling: str) -> bool:
+    """Whether a benchmark that can tell without loading anything has a sequence."""
+    with contextlib.suppress(UserError):
+        return isinstance(loader, Source) and bool(loader.canonical_name(spelling))
+    return False
 
 
 def canonical_name(name: str) -> str:

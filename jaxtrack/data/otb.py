@@ -248,6 +248,9 @@ def _nothing_found(title: str, data_dir: Path | None) -> str:
         looked = "no data folder was given"
     elif not data_dir.is_dir():
         looked = f"the data folder {data_dir} does not exist"
+    elif (data_dir / "img").is_dir() and any(data_dir.glob("groundtruth_rect*.txt")):
+        parent = data_dir.resolve().parent
+        return f"No sequence of {title} found: {data_dir} is itself a sequence, give the folder that holds it: {parent}"
     else:
         looked = f"looked for its folders in {', '.join(str(root) for root in search_roots(data_dir))}"
     return (

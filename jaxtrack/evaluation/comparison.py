@@ -9,6 +9,7 @@ import numpy as np
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.evaluation import metrics
 from jaxtrack.evaluation.store import StoredRun
+from jaxtrack.weights import store as weights
 
 # Full names of the attribute labels, as the OTB papers print them in the titles of their plots.
 ATTRIBUTES: Mapping[str, str] = {
@@ -53,6 +54,12 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(mean=float(np.mean(values)), std=std, runs=len(values))
 
 
+def remark(tuned_on: str, chosen_on: str) -> str:
+    """What readers must be told of a tracker: on which test data it was tuned, or its weights were chosen."""
+    remarks = {"tuned on": tuned_on, "weights chosen on": chosen_on}
+    return "; ".join(f"{how} {what}" for how, what in remarks.items() if what)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrackerResult:
     """One tracker, run once or with several seeds: one row of a table, one curve of a plot.
@@ -63,6 +70,7 @@ class TrackerResult:
       scores: for each run the score of each sequence, by the sequence's name.
       fps: median over the runs of the frames per second, by the sequence's name; empty if unknown.
       tuned_on: the benchmark on whose test data the tracker's constants were chosen; empty if none.
+      chosen_on: the test data on which its weights were chosen among others; empty if none.
     """
 
     name: str
@@ -70,15 +78,21 @@ class TrackerResult:
     scores: tuple[Mapping[str, metrics.SequenceScore], ...]
     fps: Mapping[str, float] = dataclasses.field(default_factory=dict)
     tuned_on: str = ""
+    chosen_on: str = ""
 
     def __post_init__(self):
         if not self.scores or len(self.scores) != len(self.run_ids):
             raise ValueError(f"{self.name}: {len(self.scores)} runs with {len(self.run_ids)} run ids")
 
     @property
+    def remark(self) -> str:
+        """On which test data the tracker was tuned, or its weights were chosen; empty if on none."""
+        return remark(self.tuned_on, self.chosen_on)
+
+    @property
     def label(self) -> str:
-        """The name, with the benchmark that the tracker was tuned on: what readers must be shown of it."""
-        return f"{self.name} (tuned on {self.tuned_on})" if self.tuned_on else self.name
+        """The name with the remark: what readers must be shown of the tracker."""
+        return f"{self.name} ({self.remark})" if self.remark else self.name
 
     def covered(self, sequences: Iterable[str]) -> tuple[str, ...]:
         """Those of `sequences` that every run has, in the given order."""
@@ -242,4 +256,5 @@ def _tracker_result(name: str, group: list[StoredRun], benchmark: Benchmark, inv
         scores=tuple(scores),
         fps={sequence: statistics.median(values) for sequence, values in speeds.items()},
         tuned_on=group[0].identity["config"].get("tuned_on", ""),
+        chosen_on=weights.chosen_on(group[0].identity.get("weights_sha256")),
     )

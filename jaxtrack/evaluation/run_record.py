@@ -28,6 +28,7 @@ class Run:
       seed: the seed of the run.
       weights_sha256: hexadecimal sha256 of the weights, None for a tracker without any.
       batch_width: how many videos share one program; 1 for one at a time.
+      protocol: what else of the protocol determines the boxes, JSON values; None where a benchmark has only one.
       repeat: index of the run among the repeats of an experiment; recorded, but not part of the identity.
       extra: further JSON values worth recording, not part of the identity.
     """
@@ -37,6 +38,7 @@ class Run:
     seed: int
     weights_sha256: str | None = None
     batch_width: int = 1
+    protocol: Any = None
     repeat: int = 0
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -48,6 +50,7 @@ class Run:
             "seed": int(self.seed),
             "weights_sha256": self.weights_sha256,
             "batch_width": int(self.batch_width),
+            **({} if self.protocol is None else {"protocol": provenance.to_json(self.protocol, "protocol")}),
         }
 
     @property

@@ -79,9 +79,14 @@ def evaluate(
     reporter = reporter or Reporter()
     methods = [trackers.build(entry.tracker, entry.config) for entry in entries]
     environment = provenance.environment()
-    opened = [
-        [_open(results_dir, benchmark, entry, method, seed, repeat, environment) for repeat in range(repeats)]
+    asked = [
+        [_identified(entry, method, seed, repeat) for repeat in range(repeats)]
         for entry, method in zip(entries, methods, strict=True)
+    ]
+    for method, runs in zip(methods, asked, strict=True):
+        check_weights(method, any(store.is_new(results_dir, benchmark.name, run) for run in runs))
+    opened = [
+        [store.open_run(results_dir, benchmark.name, run, environment=environment) for run in runs] for runs in asked
     ]
     work = [_unfinished(entry, runs, benchmark) for entry, runs in zip(entries, opened, strict=True)]
     reporter.begin(sum(len(job.sequence) for jobs in work for job in jobs))
@@ -91,16 +96,8 @@ def evaluate(
     return [results for runs in opened for results in runs]
 
 
-def _open(
-    results_dir: Path,
-    benchmark: Benchmark,
-    entry: Entry,
-    method: trackers.Method,
-    seed: int,
-    repeat: int,
-    environment: dict[str, Any],
-) -> store.RunStore:
-    identified = Run(
+def _identified(entry: Entry, method: trackers.Method, seed: int, repeat: int) -> Run:
+    return Run(
         entry.label,
         entry.config,
         seed + repeat,
@@ -108,7 +105,13 @@ def _open(
         repeat=repeat,
         extra={"method": entry.tracker},
     )
-    return store.open_run(results_dir, benchmark.name, identified, environment=environment)
+
+
+def check_weights(method: trackers.Method, new: bool) -> None:
+    """`UserError` where the weights of a run that is new do not fit, before it leaves a folder behind."""
+    # What is stored already was computed with them; what is drawn always fits.
+    if new and isinstance(method, trackers.JaxMethod) and method.weights_sha256 is not None:
+        method.params()
 
 
 def _unfinished(entry: Entry, runs: Sequence[store.RunStore], benchmark: Benchmark) -> list[_Job]:

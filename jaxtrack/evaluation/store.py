@@ -168,7 +168,7 @@ class RunStore(StoredRun):
         if seconds.shape != (len(boxes),):
             raise ValueError(f"{sequence}: {len(boxes)} boxes but times of shape {list(seconds.shape)}")
         try:
-            self._record_environment()
+            self.record_environment()
             write_text(self._path(sequence, ".times.txt"), "".join(f"{s:.6f}\n" for s in seconds))
             if diagnostics:
                 _write_arrays(self._path(sequence, ".diagnostics.npz"), diagnostics, len(boxes))
@@ -177,7 +177,8 @@ class RunStore(StoredRun):
             reason = error.strerror or str(error)
             raise UserError(f"cannot write the results of {sequence} to {self.directory}: {reason}") from error
 
-    def _record_environment(self) -> None:
+    def record_environment(self) -> None:
+        """Notes in `run.json` where results are computed now; warns if others were computed elsewhere."""
         info = run_record.read(self.directory)  # again: another process may have added its environment meanwhile
         known = [{k: v for k, v in e.items() if k != "since"} for e in info["environments"]]
         if self._environment in known:
@@ -211,7 +212,7 @@ def open_run(
     Raises:
       UserError: the folder cannot be written, or holds results of something else.
     """
-    directory = Path(results_dir) / _file_stem(run.tracker) / run.id / _file_stem(benchmark)
+    directory = _directory(results_dir, benchmark, run)
     _make_writable(directory)
     _remove_stale(directory)
     store = RunStore(directory, {}, environment if environment is not None else provenance.environment())
@@ -229,6 +230,15 @@ def open_run(
         store.info = new
         run_record.write(directory, new)
     return store
+
+
+def is_new(results_dir: Path, benchmark: str, run: Run) -> bool:
+    """Whether nothing of a run is stored yet, so that `open_run` would begin its folder."""
+    return not (_directory(results_dir, benchmark, run) / "run.json").exists()
+
+
+def _directory(results_dir: Path, benchmark: str, run: Run) -> Path:
+    return Path(results_dir) / _file_stem(run.tracker) / run.id / _file_stem(benchmark)
 
 
 def _not_ours(what: str) -> UserError:

@@ -86,10 +86,10 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
     Undefined numbers are empty in the CSV files and null in the JSON file, which holds every curve as well.
     """
     contents = {
-        "summary.csv": _csv(summary_rows(comparison)),
-        "per_sequence.csv": _csv(sequence_rows(comparison)),
-        "per_attribute.csv": _csv(attribute_rows(comparison)),
-        "summary.json": json.dumps(_null_if_undefined(summary_json(comparison)), indent=1, allow_nan=False) + "\n",
+        "summary.csv": csv_text(summary_rows(comparison)),
+        "per_sequence.csv": csv_text(sequence_rows(comparison)),
+        "per_attribute.csv": csv_text(attribute_rows(comparison)),
+        "summary.json": json.dumps(null_if_undefined(summary_json(comparison)), indent=1, allow_nan=False) + "\n",
     }
     paths = [Path(folder) / name for name in contents]
     try:
@@ -114,6 +114,7 @@ def sequence_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "sequence": name,
             "tracker": tracker.name,
             "tuned_on": tracker.tuned_on,
+            "chosen_on": tracker.chosen_on,
             "run": run_id,
             "frames": scores[name].frames,
             **{key: metric.of(scores[name]) for key, metric in metrics.METRICS.items()},
@@ -182,6 +183,7 @@ def _headline_record(comparison: Comparison, tracker: TrackerResult) -> dict[str
         "protocol": comparison.protocol,
         "tracker": tracker.name,
         "tuned_on": tracker.tuned_on,
+        "chosen_on": tracker.chosen_on,
         "runs": len(tracker.scores),
         "sequences": len(tracker.covered(names)),
         "sequences_in_list": len(names),
@@ -200,15 +202,17 @@ def _score_json(score: metrics.Score) -> dict[str, Any]:
     }
 
 
-def _null_if_undefined(value: Any) -> Any:
+def null_if_undefined(value: Any) -> Any:
+    """JSON values with None in the place of numbers that are not finite."""
     if isinstance(value, dict):
-        return {key: _null_if_undefined(item) for key, item in value.items()}
+        return {key: null_if_undefined(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_null_if_undefined(item) for item in value]
+        return [null_if_undefined(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Records as CSV; undefined numbers are empty."""
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
@@ -236,7 +240,7 @@ def _tracker_columns(comparison: Comparison, first: str, metric: str) -> Table:
 
 def _label(tracker: TrackerResult) -> Text:
     # The remark stands on a line of its own, so that columns stay narrow.
-    return Text(tracker.label.replace(" (tuned on ", "\n(tuned on "))
+    return Text(f"{tracker.name}\n({tracker.remark})" if tracker.remark else tracker.name)
 
 
 def _add_row(table: Table, name: str, values: Sequence[Spread], comparable: Sequence[bool] | None = None) -> None:

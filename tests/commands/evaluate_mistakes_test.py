@@ -38,6 +38,25 @@ def test_an_unknown_sequence(options, capsys, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_weights_of_another_network_are_told_before_anything_is_written(options, capsys, tmp_path):
+    arguments = without(without(options, "--opencv-mil"), "--tracker")
+    other = ["--tracker=siamban_nano", "--siamban-nano.architecture=siamban_pico"]
+    assert "holds weights of siamban_nano, not of siamban_pico" in error_of(capsys, *arguments, *other)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_sequence_of_another_benchmark(capsys):
+    line = error_of(capsys, "--tracker=opencv-mil", "--sequences=deer")
+    assert "There is no sequence of Procedural called 'deer'" in line
+    assert "it is in otb2013, tb50, otb100" in line
+    assert "name the benchmark by --benchmark" in line
+
+
+def test_a_data_folder_that_is_a_sequence_itself(options, data_dir, capsys):
+    line = error_of(capsys, *options, f"--data-dir={data_dir / 'otb' / 'Deer'}")
+    assert f"Deer is itself a sequence, give the folder that holds it: {data_dir / 'otb'}" in line
+
+
 def test_a_missing_data_folder(options, capsys, tmp_path):
     assert "does not exist" in error_of(capsys, *options, f"--data-dir={tmp_path / 'nowhere'}")
     assert not (tmp_path / "results").exists()
@@ -149,6 +168,14 @@ def test_a_broken_image_names_its_file_and_keeps_what_is_complete(broken, tmp_pa
         ("--opencv_mil.track_radius_pxs=6", "did you mean --opencv-mil.track-radius-px"),
         ("--benchmrk=otb100", "did you mean --benchmark?"),
         ("--deeptrack.sampling.particles=80", "its tracker is not among those of --tracker"),
+        (
+            "--siamban-nano.penalty=0.1",
+            "its tracker is not among those of --tracker, which takes several: --tracker A,s",
+        ),
+        (
+            "--siamban_nano.penalty=0.1",
+            "its tracker is not among those of --tracker, which takes several: --tracker A,s",
+        ),
         ("--frobnicate", "--help"),
         ("Deer", "'Deer' belongs to no option"),
     ],

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ def run(*arguments):
 def test_an_evaluation_prints_a_table_and_writes_everything(options, data_dir, tmp_path, capsys):
     assert run(*options, "--per-sequence", "--per-attribute") == 0
     printed = capsys.readouterr().out
-    reports = tmp_path / "results" / "reports" / "otb2013-Deer+Football1"
+    reports = tmp_path / "results" / "reports" / "otb2013-Deer+Football1" / "opencv-mil"
     assert {path.name for path in reports.iterdir()} == {
         "summary.csv",
         "per_sequence.csv",
@@ -79,8 +78,16 @@ def test_missing_sequences_are_named_and_the_title_says_part(options, capsys):
     assert run(*without(options, "--sequences")) == 0
     captured = capsys.readouterr()
     assert "2 of the 51 sequences of OTB-2013" in captured.out
-    assert "not found: " in captured.err
-    assert "Basketball" in captured.err
+    line = captured.err.strip()
+    named = line.partition("not found: ")[2]
+    assert named.startswith("Basketball, ")
+    assert len(named.split(", ")) == 10
+    assert named.endswith(" and 39 more (--list --benchmark otb2013 names all)")
+
+
+def test_a_few_missing_sequences_are_all_named():
+    names = tuple("ABCDEFGHIJ")
+    assert evaluate._shortened(Benchmark("mine", "Mine", [], names)) == "A, B, C, D, E, F, G, H, I, J"
 
 
 def test_options_of_a_tracker_reach_its_config(options, tmp_path):
@@ -119,7 +126,7 @@ def test_published_results_are_rows_beside_the_trackers(options, data_dir, tmp_p
     row = next(line for line in capsys.readouterr().out.splitlines() if "KCF" in line)
     numbers = ["0.952", *["1.000"] * 4, "-", "1", "published"]  # 20 of 21 thresholds
     assert row.split() == ["KCF", "(published)", *numbers]
-    with (tmp_path / "results" / "reports" / "otb2013-Deer" / "summary.csv").open() as file:
+    with (tmp_path / "results" / "reports" / "otb2013-Deer" / "opencv-mil+KCF" / "summary.csv").open() as file:
         assert [line["tracker"] for line in csv.DictReader(file)] == ["opencv-mil", "KCF (published)"]
     assert caplog.text == ""
 
@@ -142,22 +149,34 @@ def test_the_report_folder_can_be_chosen(options, tmp_path):
 def test_a_report_of_selected_sequences_leaves_that_of_the_benchmark_alone(options, tmp_path, capsys):
     assert run(*without(options, "--sequences")) == 0
     reports = tmp_path / "results" / "reports"
-    before = (reports / "otb2013" / "summary.csv").read_bytes()
+    before = (reports / "otb2013" / "opencv-mil" / "summary.csv").read_bytes()
     assert run(*options, "--sequences=Football1, deer") == 0
     assert f"Tables and plots are in {reports / 'otb2013-Deer+Football1'}" in capsys.readouterr().out
     assert run(*options, "--sequences=Deer") == 0
     assert {path.name for path in reports.iterdir()} == {"otb2013", "otb2013-Deer", "otb2013-Deer+Football1"}
-    assert (reports / "otb2013" / "summary.csv").read_bytes() == before
+    assert (reports / "otb2013" / "opencv-mil" / "summary.csv").read_bytes() == before
+
+
+def test_a_report_of_other_trackers_leaves_that_of_these_alone(options, tmp_path):
+    config = tmp_path / "narrow.py"
+    config.write_text(
+        "from jaxtrack.trackers.opencv import MilConfig\n"
+        "def config():\n"
+        "    return MilConfig(search_radius_px=4.0, init_max_negatives=8, track_max_negatives=8)\n"
+    )
+    one = [*options, "--sequences=Deer"]
+    assert run(*one) == 0
+    reports = tmp_path / "results" / "reports" / "otb2013-Deer"
+    before = (reports / "opencv-mil" / "summary.csv").read_bytes()
+    assert run(*one, f"--tracker=opencv-mil,{config}") == 0
+    assert {path.name for path in reports.iterdir()} == {"opencv-mil", "opencv-mil+narrow"}
+    assert (reports / "opencv-mil" / "summary.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize("names", [[f"Sequence{i}" for i in range(20)], ["a/b"], ["Über uns"]])
 def test_a_report_is_not_named_after_sequences_that_make_no_name_of_a_folder(names):
-    def report_of(chosen):
-        sequences = [types.SimpleNamespace(name=name) for name in chosen]
-        return evaluate._report_name(evaluate.Options(sequences="some"), Benchmark("mine", "Mine", sequences))
-
-    assert re.fullmatch(rf"mine-{len(names)}-sequences-[0-9a-f]{{12}}", report_of(names))
-    assert report_of(names) != report_of([*names[:-1], "another/one"])
+    assert re.fullmatch(rf"{len(names)}-sequences-[0-9a-f]{{12}}", evaluate._joined(names, "sequences"))
+    assert evaluate._joined(names, "sequences") != evaluate._joined([*names[:-1], "another/one"], "sequences")
 
 
 def test_without_options_the_default_tracker_runs_beside_opencvs():

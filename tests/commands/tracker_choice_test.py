@@ -1,6 +1,6 @@
 import pytest
 
-from jaxtrack.commands import _tracker_choice
+from jaxtrack.commands import _tracker_choice, evaluate
 from jaxtrack.errors import UserError
 from jaxtrack.trackers.opencv import MilConfig
 
@@ -62,3 +62,24 @@ def test_two_config_files_of_one_name(config_file):
     first, second = config_file(text, "a/mine.py"), config_file(text, "b/mine.py")
     with pytest.raises(UserError, match="two trackers are called mine"):
         _tracker_choice.choose(f"{first},{second}")
+
+
+def test_a_misspelt_config_file_gets_a_suggestion():
+    with pytest.raises(UserError, match=r"there is no config file smok: did you mean configs/smoke\.py\?"):
+        _tracker_choice.load_config(_tracker_choice.config_path("smok"))
+
+
+def test_a_file_that_is_no_python_and_a_folder_are_called_that(tmp_path):
+    for name in ("README.md", "notes"):
+        (tmp_path / name).write_text("# no config")
+        with pytest.raises(
+            UserError, match=rf"{name} is no config file: expected a Python file \(\.py\) with a function"
+        ):
+            _tracker_choice.load_config(tmp_path / name)
+    with pytest.raises(UserError, match=r"there is no config file .*, it is a folder: name a file in it"):
+        _tracker_choice.load_config(tmp_path)
+
+
+def test_options_are_listed_as_the_help_spells_them():
+    [entry] = _tracker_choice.choose("siamban_nano")
+    assert "--siamban-nano.window-influence" in _tracker_choice.option_names(evaluate.Options, [entry])

@@ -111,6 +111,16 @@ def test_an_unknown_sequence_is_answered_with_a_suggestion(data):
         benchmarks.load("otb100", data, ("Skying",))
 
 
+@pytest.mark.usefixtures("with_toys")
+def test_a_sequence_of_other_benchmarks_is_answered_with_their_names():
+    with pytest.raises(UserError, match=r"of Toys called 'deer': .*; it is in otb2013, tb50, otb100: name the benchm"):
+        benchmarks.load("toys", None, ("deer",))
+    with pytest.raises(UserError, match=r"Vase is a sequence of OTB-100 but not of TB-50: .*; it is in otb100: name"):
+        benchmarks.load("tb50", None, ("Vase",))
+    with pytest.raises(UserError, match=r"there are Red ball, Blue ball, Duck$"):
+        benchmarks.load("toys", None, ("zzz",))
+
+
 def test_an_empty_selection_is_refused(data):
     with pytest.raises(UserError, match="No sequence of OTB-100 was selected"):
         benchmarks.load("otb100", data, ())

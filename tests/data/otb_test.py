@@ -1,5 +1,6 @@
 import collections
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,6 +255,20 @@ def test_real_sequences_load_with_their_frames(test_data):
 def test_sequences_are_found_in_the_folder_or_in_one_named_like_the_benchmark(tmp_path, make_sequence, inside):
     folder = make_sequence(tmp_path / inside)
     assert otb.sequence_folders(otb.table(), tmp_path) == {"Deer": folder}
+
+
+@pytest.mark.parametrize("annotation", ["groundtruth_rect.txt", "groundtruth_rect.2.txt"])
+def test_a_folder_that_is_a_sequence_is_answered_with_the_one_that_holds_it(tmp_path, monkeypatch, annotation):
+    folder = tmp_path / "data" / "Deer"
+    (folder / "img").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    for data_dir in (folder, Path()):
+        with pytest.raises(UserError, match="looked for its folders in"):  # without an annotation it is none
+            otb.BENCHMARKS["otb100"](data_dir)
+    (folder / annotation).write_text("1,1,5,5\n")
+    for data_dir in (folder, Path()):
+        with pytest.raises(UserError, match=rf"is itself a sequence, give the folder that holds it: {tmp_path}/data$"):
+            otb.BENCHMARKS["otb100"](data_dir)
 
 
 def test_a_folder_of_annotations_does_not_hide_the_images(tmp_path, make_sequence):

@@ -4,6 +4,7 @@ import pytest
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.evaluation import comparison, metrics, store
 from jaxtrack.evaluation.run_record import Run
+from jaxtrack.weights import store as weights
 
 
 def score(level):
@@ -124,6 +125,17 @@ def test_a_stored_run_keeps_the_benchmark_that_its_constants_were_chosen_on(tmp_
     stored(tmp_path, Run("untuned", {}, seed=1))
     results = comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))
     assert {result.name: result.tuned_on for result in results} == {"tuned": "OTB100", "untuned": ""}
+
+
+def test_a_stored_run_is_said_to_have_the_weights_that_were_chosen_on_test_data(tmp_path):
+    shipped = weights.read_meta(weights.SHIPPED / "siamban_nano.safetensors").sha256
+    stored(tmp_path, Run("chosen", {}, seed=1, weights_sha256=shipped))
+    stored(tmp_path, Run("other", {}, seed=1, weights_sha256="ab" * 32))
+    stored(tmp_path, Run("without", {}, seed=1))
+    results = comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))
+    assert [result.label for result in results] == [
+        "chosen (weights chosen on six targets of OTB-100)", "other", "without",
+    ]  # fmt: skip
 
 
 def test_several_configs_of_a_tracker_are_told_apart_by_the_id_of_their_run(tmp_path):

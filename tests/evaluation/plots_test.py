@@ -93,6 +93,11 @@ def test_constants_that_were_chosen_on_test_data_are_labelled_in_the_legend():
     assert legend(figure) == ["mine (tuned on OTB100) [0.400]"]
 
 
+def test_weights_that_were_chosen_on_test_data_are_labelled_in_the_legend():
+    figure = plots.success_plot(comparing(result("mine", 0.8, chosen_on="OTB100")))
+    assert legend(figure) == ["mine (weights chosen on OTB100) [0.400]"]
+
+
 def test_a_plot_without_any_curve_is_drawn_all_the_same(tmp_path):
     assert plots.save(plots.success_plot(comparing()), tmp_path / "empty")[0].exists()
 

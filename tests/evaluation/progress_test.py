@@ -173,3 +173,29 @@ def test_quiet_says_nothing():
         reporter.finished()
         reporter.note("a note")
     assert file.getvalue() == ""
+
+
+def test_where_nobody_knows_how_many_frames_there_are_speed_is_told_and_no_time_left(log, clock, lines):
+    log.begin(0)
+    log.sequence("mil", "tracking", 0)
+    clock.now = 5.0
+    log.frames(10)
+    clock.now = 15.0
+    log.frames(40)
+    assert lines == ["mil: tracking 40/? frames, 3.0 fps; 40/? frames in all, ETA -:--:--"]
+    file = io.StringIO()
+    with progress.reporter(Console(file=file, force_terminal=True, width=120)) as reporter:
+        reporter.begin(0)
+        reporter.sequence("mil", "tracking", 0)
+        reporter.frames(40)
+    assert "40/?" in file.getvalue()
+
+
+def test_more_frames_than_were_said_leave_no_time(log, clock, lines):
+    log.begin(20)
+    log.sequence("mil", "tracking", 20)
+    clock.now = 20.0
+    log.frames(10)
+    clock.now = 40.0
+    log.frames(30)
+    assert lines[-1].endswith("30/20 frames in all, ETA 0:00:00")

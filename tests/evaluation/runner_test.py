@@ -15,6 +15,13 @@ BOX = (10.0, 8.0, 6.0, 4.0)
 
 
 @dataclasses.dataclass(frozen=True)
+class Weighted(trackers.HostMethod):
+    """A session that is said to have weights."""
+
+    weights_sha256 = "cd" * 32
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     step_px: float = 1.0
 
@@ -238,3 +245,28 @@ def test_a_jax_tracker_runs_through_the_same_door(tmp_path, monkeypatch):
     np.testing.assert_array_equal(result.diagnostics["steps"], [0, 7, 7])
     [note] = notes
     assert note.startswith("mover: compiling took ")
+
+
+def test_weights_that_do_not_fit_are_refused_before_any_run_has_a_folder(tmp_path, monkeypatch, clock):
+    def refused():
+        raise UserError("weights of another network")
+
+    loaded = []
+    good = trackers.JaxMethod(Tracker(None, None), lambda: loaded.append(1), "cd" * 32)  # type: ignore[arg-type]
+    bad = trackers.JaxMethod(Tracker(None, None), refused, "ab" * 32)  # type: ignore[arg-type]
+    monkeypatch.setattr(runner.trackers, "build", lambda name, config: bad if config.step_px == 2 else good)
+    with pytest.raises(UserError, match="weights of another network"):
+        runner.evaluate([entry(), entry("other", 2.0)], benchmark(sequence("A", clock)), tmp_path / "results")
+    assert loaded == [1]
+    assert not (tmp_path / "results").exists()
+
+
+def test_weights_of_a_run_that_is_stored_already_are_not_loaded(tmp_path, monkeypatch, clock, seeds):
+    toy = benchmark(sequence("A", clock))
+    build = runner.trackers.build
+    monkeypatch.setattr(runner.trackers, "build", lambda *which: Weighted(build(*which).session))
+    [before] = runner.evaluate([entry()], toy, tmp_path)
+    unloadable = trackers.JaxMethod(None, None, Weighted.weights_sha256)  # type: ignore[arg-type]
+    monkeypatch.setattr(runner.trackers, "build", lambda *_: unloadable)
+    [again] = runner.evaluate([entry()], toy, tmp_path)
+    assert again.directory == before.directory

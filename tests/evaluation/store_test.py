@@ -64,6 +64,15 @@ def test_run_json_records_identity_and_provenance(tmp_path):
     assert environment == HERE
 
 
+def test_a_run_is_new_until_its_folder_was_begun(tmp_path):
+    assert store.is_new(tmp_path, "otb100", RUN)
+    assert not list(tmp_path.iterdir())
+    open_run(tmp_path)
+    assert not store.is_new(tmp_path, "otb100", RUN)
+    assert store.is_new(tmp_path, "tb50", RUN)
+    assert store.is_new(tmp_path, "otb100", dataclasses.replace(RUN, seed=4))
+
+
 def test_runs_of_one_group_differ_in_nothing_but_the_seed(tmp_path):
     for run in (RUN, dataclasses.replace(RUN, seed=4), dataclasses.replace(RUN, seed=4, batch_width=2)):
         open_run(tmp_path, run)

@@ -59,6 +59,16 @@ def test_constants_that_were_chosen_on_test_data_are_labelled():
     assert [line.strip() for line in text.splitlines() if "tuned" in line] == ["(tuned on OTB100)"]
 
 
+def test_weights_that_were_chosen_on_test_data_are_labelled(tmp_path):
+    mine = result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100", chosen_on="two videos")
+    text = rendered(tables.summary_table(comparing(GOOD, mine)), width=140)
+    assert "(tuned on OTB100; weights chosen on two videos)" in [line.strip() for line in text.splitlines()]
+    *files, summary = tables.write_tables(comparing(GOOD, mine), tmp_path)
+    for path in files:
+        assert {(row["tracker"], row["chosen_on"]) for row in read_csv(path)} == {("good", ""), ("mine", "two videos")}
+    assert [tracker["chosen_on"] for tracker in json.loads(summary.read_text())["trackers"]] == ["", "two videos"]
+
+
 def test_the_label_stands_over_columns_and_in_the_files(tmp_path):
     compared = comparing(GOOD, result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100"))
     for table in (tables.sequence_table(compared), tables.attribute_table(compared)):

@@ -1,0 +1,123 @@
+"""The part of `evaluate` that is about VOT's benchmarks: options, supervised runs, tables."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+
+from jaxtrack.commands._tracker_choice import split_list
+from jaxtrack.data.naming import match_name
+from jaxtrack.data.vot import VotBenchmark
+from jaxtrack.errors import UserError
+from jaxtrack.evaluation.vot import interval, measures, results, runner, supervised, tables
+from jaxtrack.evaluation.vot.results import StoredTrajectories
+
+
+def _shown_as(metavar: str) -> Any:
+    return tyro.conf.arg(metavar=metavar)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The supervised protocol of the VOT benchmarks (docs/protocols.md)."""
+
+    experiments: Annotated[str, _shown_as("A,B")] = "baseline"
+    """Experiments, separated by commas: baseline, region_noise (first boxes moved by up to a tenth), grey."""
+    eao_interval: Annotated[str, _shown_as("LOW-HIGH|auto")] = ""
+    """Lengths over which EAO is averaged; auto: from the sequences' lengths. By default the edition's, or auto where
+    only a part of it is scored; VOT2013 and VOT2014 have no EAO by default."""
+    start_box: Literal["area", "enclosing"] = "area"
+    """Box that trackers start from where the annotation is a polygon: of the polygon's area, or around it."""
+    overlap: Literal["edition", "bounded", "legacy"] = "edition"
+    """How regions become pixels: bounded by the image (VOT2016 and later), or by the old rule, not bounded (until
+    VOT2015)."""
+    lanes: Annotated[int, _shown_as("N")] = 1
+    """Repetitions of a tracker in JAX that run side by side; part of the run id, for it changes the last bits."""
+    ranks: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also print accuracy and robustness ranks; VOT2013 and VOT2014 always have them."""
+    practical: Annotated[float, _shown_as("X")] = 0.0
+    """Mean overlaps that differ by no more than this share a rank."""
+
+    @property
+    def experiment_names(self) -> tuple[str, ...]:
+        """The experiments by their official names."""
+        known = list(supervised.EXPERIMENTS)
+        return tuple(match_name(x, known, what="experiment") for x in split_list(self.experiments, "experiment"))
+
+    def rules(self, benchmark: VotBenchmark) -> measures.Rules:
+        """The rules of the overlap."""
+        own = {"bounded": measures.Rules(), "legacy": measures.Rules(bounded=False, drawing="legacy")}
+        return own.get(self.overlap) or measures.rules_of(benchmark.edition)
+
+    def settings(self, benchmark: VotBenchmark) -> runner.Settings:
+        """How trackers are run."""
+        return runner.Settings(self.experiment_names, self.start_box, self.rules(benchmark), self.lanes)
+
+    def interval(self, benchmark: VotBenchmark) -> tuple[int, int] | None:
+        """The interval of EAO; None for none."""
+        lengths = [len(sequence) for sequence in benchmark.sequences]
+        return interval.choose(self.eao_interval, benchmark.edition, lengths, complete=benchmark.complete)
+
+    def check(self, benchmark: VotBenchmark) -> None:
+        """Refuses options now that would be refused after hours: `UserError`."""
+        self.settings(benchmark)
+        self.interval(benchmark)
+        if self.lanes < 1:
+            raise UserError(f"--vot.lanes must be at least 1, not {self.lanes}")
+        if not self.practical >= 0:
+            raise UserError(f"--vot.practical must be at least 0, not {self.practical:g}")
+
+
+def published(folders: Mapping[str, Path], benchmark: VotBenchmark, options: Options) -> list[tables.Result]:
+    """The rows of folders of published raw results; experiments that a folder lacks are empty.
+
+    Raises:
+      UserError: a folder has no results of the first experiment, or damaged ones.
+    """
+    first, *others = options.experiment_names
+    rows = []
+    for name, folder in folders.items():
+        names = [first, *(experiment for experiment in others if (folder / experiment).is_dir())]
+        found = {experiment: results.read_published(folder, benchmark, experiment) for experiment in names}
+        scores = {
+            experiment: tables.score_all(found.get(experiment, {}), benchmark, options.rules(benchmark))
+            for experiment in options.experiment_names
+        }
+        rows.append(tables.Result(f"{name} (published)", "published", scores))
+    return rows
+
+
+def compare(
+    stored: Sequence[StoredTrajectories],
+    others: Sequence[tables.Result],
+    benchmark: VotBenchmark,
+    options: Options,
+    repeats: int,
+) -> list[tables.Comparison]:
+    """What is stored and what is published, a comparison for each experiment."""
+    names, rules = options.experiment_names, options.rules(benchmark)
+    rows = [*(tables.from_stored(each, benchmark, names, rules, repeats) for each in stored), *others]
+    return [tables.Comparison(benchmark, name, options.interval(benchmark), rows) for name in names]
+
+
+def show(
+    comparisons: Sequence[tables.Comparison],
+    options: Options,
+    console: Console,
+    *,
+    per_sequence: bool,
+    per_attribute: bool,
+) -> None:
+    """Prints the tables."""
+    for comparison in comparisons:
+        console.print(tables.summary_table(comparison))
+        if per_sequence:
+            console.print(tables.sequence_table(comparison))
+        if per_attribute:
+            console.print(tables.tag_table(comparison))
+    ranked = options.ranks or comparisons[0].benchmark.edition not in interval.PRINTED
+    if ranked and len(comparisons[0].results) > 1:
+        console.print(tables.rank_table(comparisons, options.practical))
