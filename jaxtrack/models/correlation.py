@@ -1,4 +1,4 @@
-"""How template and search region are compared: depth-wise, by pixels, and by attention to pixels."""
+"""How template and search region are compared: depth-wise, by pixels, by attention to pixels, and as a whole."""
 
 from typing import Literal
 
@@ -91,6 +91,27 @@ def pixelwise_attention(z: jax.Array, x: jax.Array) -> jax.Array:
     shares = jax.nn.softmax(similarity.astype(jnp.float32), axis=-1).astype(x.dtype)
     found = jnp.einsum("bijp,bpc->bijc", shares, _pixels(z))
     return jnp.concatenate([found, x], axis=-1)
+
+
+def spectrum(maps: jax.Array, side: int) -> jax.Array:
+    """Fourier transform of maps `float32 [C, H, W]` with zeros up to `side` behind them; `complex64 [C, side, …]`."""
+    chex.assert_rank(maps, 3)
+    return jnp.fft.rfft2(maps, (side, side))
+
+
+def spectral(x: jax.Array, kernel: jax.Array, side: int) -> jax.Array:
+    """Sum over the channels of the circular correlation of maps with kernels, whatever the kernels' size.
+
+    Args:
+      x: `spectrum` of the maps, of this side.
+      kernel: that of the kernels.
+      side: S.
+
+    Returns:
+      `float32 [S, S]`; at (i, j) the sum of x[c, i + k, j + l] kernel[c, k, l], indices modulo S.
+    """
+    chex.assert_equal_shape([x, kernel])
+    return jnp.fft.irfft2(jnp.sum(x * jnp.conj(kernel), axis=0), (side, side))
 
 
 def _pixels(z: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ the published PyTorch networks ("SAME" differs from it at stride 2). Given bfloa
 their parameters are float32 all the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -192,6 +192,22 @@ class ConvNorm(nn.Module):
             name="conv",
         )(x)
         return x if folded else BatchNorm(name="norm")(x, train=train)
+
+
+def winograd_paths(trace: Callable[[], Any]) -> set[tuple[str, ...]]:
+    """Paths of the convolutions that `trace` calls and that gain from `winograd`: 3 x 3, stride 1, many channels."""
+    found = set()
+
+    def note(call: Callable, arguments: tuple, named: dict, context: Any) -> Any:
+        module = context.module
+        square = isinstance(module, Conv) and (module.kernel, module.stride, module.groups) == (3, 1, 1)
+        if square and arguments[0].shape[-1] * module.features >= winograd.FEWEST_CHANNELS:
+            found.add(module.path)
+        return call(*arguments, **named)
+
+    with nn.intercept_methods(note):
+        trace()
+    return found
 
 
 def fold_batch_norm(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The networks of MDNet and its relatives: a backbone that looks at one box, a head that judges it; the table of them.
 
-A box is seen as a square crop, whatever its shape, with some of its surroundings.
+A box is seen as a square crop, whatever its shape, with some of its surroundings. The backbones are those of
+`jaxtrack.models.backbones`, one of which a new entry there makes a network `mdnet_<its name>`.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxtrack import images
 from jaxtrack.images import Frame
-from jaxtrack.models import vgg_m
+from jaxtrack.models import backbones, vgg_m
 from jaxtrack.models.vgg_m import VGGM, MDNetHead
 
 # Crops that go through the backbone together.
@@ -28,12 +29,16 @@ class Architecture:
       head: its module, flattened maps to scores `[B, 2]` of background and target.
       input_px: side of a crop.
       context: sides of the crop over sides of the box.
+      mean_rgb: what is subtracted from the channels of an image, and the colour outside of it; 0..255.
+      files: architectures of weights that hold a backbone alone, which this one may begin with.
     """
 
     backbone: nn.Module
     head: MDNetHead = MDNetHead()
     input_px: int = vgg_m.INPUT_PX
     context: float = 107 / 75
+    mean_rgb: tuple[float, float, float] = (vgg_m.MEAN, vgg_m.MEAN, vgg_m.MEAN)
+    files: tuple[str, ...] = ("vgg_m",)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -43,20 +48,24 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mdnet_vggm_py": Architecture(VGGM(normalisation="py_mdnet"), context=139 / 107),
     # A narrow one that a few CPU cores can train.
     "mdnet_small": Architecture(VGGM((32, 64, 128)), MDNetHead(256)),
+    **{
+        f"mdnet_{name}": Architecture(each.module, MDNetHead(), each.input_px, each.context, each.mean_rgb, each.files)
+        for name, each in backbones.BACKBONES.items()
+    },
 }
 
 
 def crops(architecture: Architecture, frame: Frame, boxes: jax.Array) -> jax.Array:
     """Boxes `[N, 4]` of a frame as the backbone wants them, `float32 [N, S, S, 3]`.
 
-    RGB minus 128, 0 outside the image; not rounded to whole pixels as in the Matlab code (specification 2.3).
+    RGB minus a mean, 0 outside the image; not rounded to whole pixels as in the Matlab code (specification 2.3).
     """
-    side, fill = architecture.input_px, jnp.full((3,), vgg_m.MEAN, jnp.float32)
+    side, fill = architecture.input_px, jnp.asarray(architecture.mean_rgb, jnp.float32)
 
     def one(box: jax.Array) -> jax.Array:
         extent = architecture.context * box[2:]
         around = jnp.concatenate([box[:2] + (box[2:] - extent) / 2, extent])
-        return images.crop(frame.pixels, frame.size, around, (side, side), fill) - vgg_m.MEAN
+        return images.crop(frame.pixels, frame.size, around, (side, side), fill) - fill[None, None]
 
     return jax.vmap(one)(boxes)
 

@@ -66,17 +66,22 @@ class ProposalHead(nn.Module):
         return scores.reshape(*x.shape[:3], 2, self.anchors), deltas.reshape(*x.shape[:3], self.anchors, 4)
 
 
-def anchor_overlaps() -> np.ndarray:
-    """The IoU of each cell's anchor with a centred target of the anchor's size, `float64 [14, 14]`."""
-    cell = np.arange(CELLS)
-    offset = STRIDE_PX * np.maximum(0, np.maximum(CELLS // 2 - 1 - cell, cell - CELLS // 2))
-    shared = np.maximum(0, ANCHOR_PX - offset)
+def anchor_overlaps(cells: int = CELLS, anchor_px: float = ANCHOR_PX) -> np.ndarray:
+    """The IoU of each cell's anchor with a centred target of the anchor's size, `float64 [cells, cells]`.
+
+    Args:
+      cells: side of the map, even.
+      anchor_px: side of an anchor where cells lie 16 pixels apart.
+    """
+    cell = np.arange(cells)
+    offset = STRIDE_PX * np.maximum(0, np.maximum(cells // 2 - 1 - cell, cell - cells // 2))
+    shared = np.maximum(0, anchor_px - offset)
     intersection = np.multiply.outer(shared, shared)
-    return intersection / (2 * ANCHOR_PX**2 - intersection)
+    return intersection / (2 * anchor_px**2 - intersection)
 
 
-def anchor_mask(threshold: float = 0.7) -> np.ndarray:
+def anchor_mask(threshold: float = 0.7, cells: int = CELLS, anchor_px: float = ANCHOR_PX) -> np.ndarray:
     """The cells whose anchors overlap a centred target by at least `threshold`, `bool [14, 14]`; 12 of them at 0.7."""
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold of an IoU must lie above 0 and be at most 1, not {threshold:g}")
-    return anchor_overlaps() >= threshold
+    return anchor_overlaps(cells, anchor_px) >= threshold

@@ -1,7 +1,9 @@
 """RPN2T's networks: conv1 to conv5 of a region proposal network that look at one box, and the head that judges it.
 
 A box is seen as a square crop in which it takes 171 of 203 parts of the side, whatever its shape. The student sees
-the same crop at 107 pixels and has the teacher's parameters, name for name and shape for shape.
+the same crop at 107 pixels and has the teacher's parameters, name for name and shape for shape. What a student is for
+shows beside the teacher itself at 107 pixels ("half"): its map has 8 x 8 cells, 16 pixels apart in a crop in which the
+target takes 90 of them.
 """
 
 import dataclasses
@@ -10,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxtrack import images
 from jaxtrack.images import Frame
@@ -30,19 +33,28 @@ class Architecture:
     """A network and what it looks at.
 
     Attributes:
-      backbone: its module, crops `[B, input_px, input_px, 3]` to maps `[B, 14, 14, C]`.
+      backbone: its module, crops `[B, input_px, input_px, 3]` to maps `[B, cells, cells, C]`.
       head: its module, maps to two pairs of scores in each cell.
       input_px: side of a crop.
+      cells: side of its map.
     """
 
     backbone: ZF = ZF()
     head: AnchorHead = AnchorHead()
     input_px: int = zf.TEACHER_PX
+    cells: int = rpn.CELLS
+
+    def mask(self, threshold: float) -> np.ndarray:
+        """The cells whose anchors overlap a centred target by at least a threshold, `bool [cells, cells]`."""
+        # A student's cells lie closer together, in the same proportion to its anchors.
+        anchor_px = rpn.ANCHOR_PX if self.cells == rpn.CELLS else self.input_px / CONTEXT
+        return rpn.anchor_mask(threshold, self.cells, anchor_px)
 
 
 TEACHER, PROPOSALS = "rpn2t_teacher", "zf_rpn"
 """The published network, and the architecture of Faster R-CNN's imported weights, which that takes as they are."""
 
+_HALF_CELLS = 8
 # A narrow one that a few CPU cores can train.
 _NARROW = (32, 64, 96, 96, 64)
 
@@ -50,9 +62,18 @@ ARCHITECTURES: dict[str, Architecture] = {
     TEACHER: Architecture(),
     "rpn2t_student": Architecture(ZF(version="student_a"), input_px=zf.STUDENT_PX),
     "rpn2t_student_b": Architecture(ZF(version="student_b"), input_px=zf.STUDENT_PX),
+    "rpn2t_teacher_half": Architecture(ZF(), AnchorHead(), zf.STUDENT_PX, _HALF_CELLS),
     "rpn2t_small_teacher": Architecture(ZF(_NARROW), AnchorHead(64)),
     "rpn2t_small_student": Architecture(ZF(_NARROW, "student_a"), AnchorHead(64), zf.STUDENT_PX),
+    "rpn2t_small_teacher_half": Architecture(ZF(_NARROW), AnchorHead(64), zf.STUDENT_PX, _HALF_CELLS),
 }
+
+FITTING = {
+    TEACHER: (PROPOSALS,),
+    "rpn2t_teacher_half": (TEACHER, PROPOSALS),
+    "rpn2t_small_teacher_half": ("rpn2t_small_teacher",),
+}
+"""Architectures beside its own whose weights a network takes as they are."""
 
 SCORES = ("masked_scores", "all_scores")
 """The head's layers that every video begins anew."""

@@ -1,7 +1,7 @@
 """Siamese networks: one backbone for template and search region, a neck, a head; and the table of published ones."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import chex
@@ -9,9 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.models import winograd
+from jaxtrack.models import layers, winograd
 from jaxtrack.models.alexnet import AlexNet
-from jaxtrack.models.layers import Conv, fold_batch_norm
+from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.models.mobilenet_v2 import MobileNetV2
 from jaxtrack.models.mobilenet_v3 import MobileNetV3
 from jaxtrack.models.nano_heads import NanoHeadV1, NanoHeadV2, NanoHeadV3
@@ -167,15 +167,4 @@ def for_inference(architecture: Architecture, variables: Mapping[str, Any]) -> d
 
 def winograd_paths(architecture: Architecture) -> set[tuple[str, ...]]:
     """Paths of the convolutions that gain from `jaxtrack.models.winograd`: 3 x 3, stride 1, many channels."""
-    found = set()
-
-    def note(call: Callable, arguments: tuple, named: dict, context: Any) -> Any:
-        module = context.module
-        square = isinstance(module, Conv) and (module.kernel, module.stride, module.groups) == (3, 1, 1)
-        if square and arguments[0].shape[-1] * module.features >= winograd.FEWEST_CHANNELS:
-            found.add(module.path)
-        return call(*arguments, **named)
-
-    with nn.intercept_methods(note):
-        shapes(architecture)
-    return found
+    return layers.winograd_paths(lambda: shapes(architecture))

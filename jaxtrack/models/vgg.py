@@ -25,12 +25,14 @@ class VGG(nn.Module):
       pools: the blocks that are followed by a pooling of 2 x 2 cells; without that of block 3 the network runs on with
         the same weights on a grid twice as fine.
       widths: channels of the five blocks.
+      padding: zeros on every side of a convolution's maps, in cells: 1 as published, or 0.
     """
 
     used: tuple[str, ...] = ("conv5_3",)
     depth: Literal[16, 19] = 16
     pools: tuple[int, ...] = (1, 2, 3, 4)
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
+    padding: int = 1
 
     def __post_init__(self) -> None:
         """Refuses maps that the network does not have."""
@@ -55,7 +57,8 @@ class VGG(nn.Module):
             if place == 1 and block - 1 in self.pools:
                 x = max_pool(x, 2, 2)
             width = self.widths[block - 1]
-            x = nn.relu(Conv(width, 3, 1, 1, kernel_init=_HE, bias_init=nn.initializers.zeros, name=name)(x))
+            zeros = nn.initializers.zeros
+            x = nn.relu(Conv(width, 3, 1, self.padding, kernel_init=_HE, bias_init=zeros, name=name)(x))
             maps[name] = x
         return tuple(maps[name] for name in self.used)
 

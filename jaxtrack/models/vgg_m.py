@@ -4,7 +4,7 @@ Nam and Han, "Learning Multi-Domain Convolutional Neural Networks for Visual Tra
 feature is Choi et al.'s ("RankLoc", the 4-vector of their section on the spatial location feature).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import chex
@@ -21,26 +21,35 @@ FEATURE_CELLS = 3  # Side of the last map of such an input.
 MEAN = 128.0  # What is subtracted from every channel of an image.
 LOCATION = 4  # Numbers of the location feature.
 
-# Kernel and stride of the three convolutions; the first two are normalised and pooled.
-_KERNELS = (7, 5, 3)
-_STRIDES = (2, 2, 1)
 _HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 _GAUSSIAN = nn.initializers.normal(0.01)
 
-Normalisation = Literal["vgg_m", "py_mdnet"]
+Normalisation = Literal["vgg_m", "py_mdnet", "zf", "none"]
+_NORMALISE: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "vgg_m": lrn.cross_channel,
+    "py_mdnet": lrn.py_mdnet,
+    "zf": lrn.within_channel,
+    "none": lambda x: x,
+}
 
 
 class VGGM(nn.Module):
     """The backbone; 107 pixels give 51, 25, 11, 5 and at last 3 x 3 cells, 16 pixels apart, each seeing 75.
 
+    Its attributes make it any network of three convolutions of which two are normalised and pooled (AlexNet, ZF).
+
     Attributes:
       widths: channels of the three convolutions; the published ones unless it is trained from nothing.
       normalisation: "vgg_m" as the ImageNet weights were trained; "py_mdnet" as the PyTorch MDNet of 2019 was, which
-        its weights need.
+        its weights need; "zf" as ZF in Caffe was; or "none".
+      kernels: sides of the convolutions, in cells.
+      strides: of the convolutions, in cells.
     """
 
     widths: tuple[int, int, int] = (96, 256, 512)
     normalisation: Normalisation = "vgg_m"
+    kernels: tuple[int, int, int] = (7, 5, 3)
+    strides: tuple[int, int, int] = (2, 2, 1)
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -50,8 +59,8 @@ class VGGM(nn.Module):
           x: `float32 [B, 107, 107, 3]`, RGB in 0..255 minus 128; larger images give larger maps.
         """
         chex.assert_shape(x, (None, None, None, 3))
-        normalise = {"vgg_m": lrn.cross_channel, "py_mdnet": lrn.py_mdnet}[self.normalisation]
-        for i, (width, kernel, stride) in enumerate(zip(self.widths, _KERNELS, _STRIDES, strict=True), 1):
+        normalise = _NORMALISE[self.normalisation]
+        for i, (width, kernel, stride) in enumerate(zip(self.widths, self.kernels, self.strides, strict=True), 1):
             conv = Conv(width, kernel, stride, kernel_init=_HE, bias_init=nn.initializers.zeros, name=f"conv{i}")
             x = nn.relu(conv(x))
             if i < len(self.widths):

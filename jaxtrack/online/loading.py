@@ -2,7 +2,8 @@
 
 Their networks lie in modules of one form (`jaxtrack.models.mdnet`, `jaxtrack.models.rpn2t`): a table `ARCHITECTURES`,
 `initial(architecture, key)` for random parameters `{"backbone", "head"}`, and `stored(params)`, what a tracker takes of
-parameters. The backbone never changes; the head, with new layers for every video, learns.
+parameters. The backbone never changes; the head, with new layers for every video, learns. Where a file of weights holds
+a backbone alone, the head is drawn.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
@@ -48,7 +50,13 @@ def architecture_name(networks: ModuleType, spelt: str) -> str:
 
 
 def params(
-    networks: ModuleType, architecture: str, weights: str, key: jax.Array, *, fitting: tuple[str, ...] = ()
+    networks: ModuleType,
+    architecture: str,
+    weights: str,
+    key: jax.Array,
+    *,
+    fitting: tuple[str, ...] = (),
+    backbones: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The parameters of a network, `{"backbone", "head"}`.
 
@@ -58,17 +66,27 @@ def params(
       weights: name or path of a file, or `RANDOM`.
       key: random key of random weights.
       fitting: architectures beside its own whose weights the network takes.
+      backbones: architectures of whose weights it takes the backbone, or the layers of it that it has.
 
     Raises:
       UserError: there are no such weights, or they are of another network.
     """
-    if weights == RANDOM:
+
+    def drawn() -> dict[str, Any]:
         return networks.stored(networks.initial(networks.ARCHITECTURES[architecture], key))
+
+    if weights == RANDOM:
+        return drawn()
     path = store.locate(weights)
     variables, meta = store.load(path)
-    if meta.architecture not in (architecture, *fitting):
-        raise UserError(f"{path} holds weights of {meta.architecture}, not of {architecture}")
-    return networks.stored(variables["params"])
+    if meta.architecture in (architecture, *fitting):
+        return networks.stored(variables["params"])
+    if meta.architecture in backbones:
+        random, loaded = drawn(), variables["params"]["backbone"]
+        started = {**random, "backbone": {name: loaded.get(name) for name in random["backbone"]}}
+        if jax.tree.map(jnp.shape, started) == jax.tree.map(jnp.shape, random):
+            return started
+    raise UserError(f"{path} holds weights of {meta.architecture}, not of {architecture}")
 
 
 def weights_sha256(weights: str) -> str | None:

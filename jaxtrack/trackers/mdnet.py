@@ -18,16 +18,17 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
+from jaxtrack.data.naming import Named
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.losses import margin_ranking
+from jaxtrack.models import backbones, vgg_m
 from jaxtrack.models import mdnet as models
-from jaxtrack.models import vgg_m
 from jaxtrack.online import loading
 from jaxtrack.online.frame_memory import Samples
 from jaxtrack.online.framework import Framework, Memory, Model, Regression, Sampling, Search
 from jaxtrack.online.loading import RANDOM
 from jaxtrack.online.mining import PROFILES, Mining
-from jaxtrack.tracker import Tracker
+from jaxtrack.tracker import Tracker, explain_params
 
 Location = Literal["none", "normalised", "printed"]
 LocationOf = Literal["box", "crop"]
@@ -63,7 +64,7 @@ class Config:
     """The network (`jaxtrack.models.mdnet.ARCHITECTURES`)."""
     weights: str = dataclasses.field(default="mdnet", metadata={"identity": False})
     """A .safetensors file, or the name of one in $JAXTRACK_WEIGHTS, ./weights or among those that come with jaxtrack;
-    "random" takes random numbers."""
+    "random" takes random numbers. Where the file holds a backbone alone, fc4 and fc5 are random."""
     framework: Framework = Framework()
     """How it tracks and learns."""
     loss: Ranking = Ranking()
@@ -78,6 +79,11 @@ class Config:
         for name, kind in (("location", Location), ("location_of", LocationOf)):
             if getattr(self, name) not in get_args(kind):
                 raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")
+
+
+def _on(name: str, backbone: backbones.Backbone) -> Config:
+    """MDNet on the published weights of another backbone, fc4 and fc5 random."""
+    return Config(architecture=f"mdnet_{name}", weights=backbone.weights)
 
 
 _RANKLOC = Config(
@@ -99,29 +105,46 @@ _RANKLOC = Config(
     location="normalised",
 )
 
-CONFIGS = {
-    "mdnet": Config(),
-    "mdnet_py2019": Config(
-        architecture="mdnet_vggm_py",
-        weights="mdnet_py2019",
-        framework=Framework(
-            sampling=Sampling(positive_scale=1.3, first_negative_scale=1.6, negative_scale=1.3),
-            mining=PROFILES["mdnet_py2019"],
-            memory=Memory(negative_frames=30, short_frames=30),
-            regression=Regression(constant="free", reference="pytorch"),
-        ),
+# Without training on videos, 200 iterations in the first frame (R10).
+_ONLINE_ONLY = dataclasses.replace(
+    _RANKLOC,
+    weights="vgg_m",
+    framework=dataclasses.replace(
+        _RANKLOC.framework, mining=dataclasses.replace(_RANKLOC.framework.mining, first_iterations=200)
     ),
-    "mdnet_random": Config(weights=RANDOM),
-    "rankloc": _RANKLOC,
-    "rankloc_no_ranking": dataclasses.replace(_RANKLOC, loss=Ranking()),
-    "rankloc_no_location": dataclasses.replace(_RANKLOC, location="none"),
-}
+)
+
+CONFIGS = Named(
+    "tracker of jaxtrack.trackers.mdnet",
+    {
+        "mdnet": Config(),
+        "mdnet_py2019": Config(
+            architecture="mdnet_vggm_py",
+            weights="mdnet_py2019",
+            framework=Framework(
+                sampling=Sampling(positive_scale=1.3, first_negative_scale=1.6, negative_scale=1.3),
+                mining=PROFILES["mdnet_py2019"],
+                memory=Memory(negative_frames=30, short_frames=30),
+                regression=Regression(constant="free", reference="pytorch"),
+            ),
+        ),
+        "mdnet_random": Config(weights=RANDOM),
+        **{f"mdnet_{name}": _on(name, each) for name, each in backbones.BACKBONES.items()},
+        "rankloc": _RANKLOC,
+        "rankloc_no_ranking": dataclasses.replace(_RANKLOC, loss=Ranking()),
+        "rankloc_no_location": dataclasses.replace(_RANKLOC, location="none"),
+        "rankloc_online_only": _ONLINE_ONLY,
+    },
+)
 
 
 @functools.lru_cache
 def tracker(config: Config = CONFIGS["mdnet"]) -> Tracker:
     """The tracker of a configuration; the same object for the same configuration."""
-    return make_tracker(config, models.ARCHITECTURES[_architecture(config)])
+    name = _architecture(config)
+    architecture = models.ARCHITECTURES[name]
+    made = make_tracker(config, architecture)
+    return explain_params(made, lambda: models.shapes(architecture)["params"], f"the network {name}")
 
 
 def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
@@ -166,7 +189,8 @@ def _location(config: Config, architecture: models.Architecture, boxes: jax.Arra
 
 def init_params(config: Config, key: jax.Array) -> dict[str, Any]:
     """The weights, `{"backbone", "head"}`; `UserError` where there are none that fit."""
-    return loading.params(models, _architecture(config), config.weights, key)
+    name = _architecture(config)
+    return loading.params(models, name, config.weights, key, backbones=models.ARCHITECTURES[name].files)
 
 
 def weights_sha256(config: Config) -> str | None:

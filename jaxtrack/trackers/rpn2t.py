@@ -22,15 +22,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxtrack.data.naming import Named
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.losses import anchors
-from jaxtrack.models import rpn
 from jaxtrack.models import rpn2t as models
 from jaxtrack.online import loading
 from jaxtrack.online.frame_memory import Samples
 from jaxtrack.online.framework import Framework, Memory, Model
 from jaxtrack.online.mining import Mining
-from jaxtrack.tracker import Tracker
+from jaxtrack.tracker import Tracker, explain_params
 from jaxtrack.weights import store
 
 
@@ -83,18 +83,25 @@ class Config:
     """How it judges."""
 
 
-CONFIGS = {
-    "rpn2t": Config(),
-    "rpn2t_teacher": Config(architecture="rpn2t_teacher"),
-    "rpn2t_mask_only": Config(loss=Loss(beta=0.0)),
-    "rpn2t_all_positions": Config(loss=Loss(alpha=0.0)),
-}
+CONFIGS = Named(
+    "tracker of jaxtrack.trackers.rpn2t",
+    {
+        "rpn2t": Config(),
+        "rpn2t_teacher": Config(architecture="rpn2t_teacher"),
+        "rpn2t_teacher_half": Config(architecture="rpn2t_teacher_half", weights="rpn2t_teacher"),
+        "rpn2t_mask_only": Config(loss=Loss(beta=0.0)),
+        "rpn2t_all_positions": Config(loss=Loss(alpha=0.0)),
+    },
+)
 
 
 @functools.lru_cache
 def tracker(config: Config = CONFIGS["rpn2t"]) -> Tracker:
     """The tracker of a configuration; the same object for the same configuration."""
-    return make_tracker(config, models.ARCHITECTURES[_architecture(config)])
+    name = _architecture(config)
+    architecture = models.ARCHITECTURES[name]
+    made = make_tracker(config, architecture)
+    return explain_params(made, lambda: models.shapes(architecture)["params"], f"the network {name}")
 
 
 def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
@@ -104,7 +111,7 @@ def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
 
 def model_of(config: Config, architecture: models.Architecture) -> Model:
     """What the framework asks of the network."""
-    loss, mask = config.loss, rpn.anchor_mask(config.loss.threshold)
+    loss, mask = config.loss, architecture.mask(config.loss.threshold)
     weights = {"alpha": loss.alpha, "beta": loss.beta}
 
     def score(head: Any, samples: Samples) -> jax.Array:
@@ -136,8 +143,7 @@ def _kept_as(config: Config) -> Any:
 def init_params(config: Config, key: jax.Array) -> dict[str, Any]:
     """The weights, `{"backbone", "head"}`; `UserError` where there are none that fit."""
     name = _architecture(config)
-    fitting = (models.PROPOSALS,) if name == models.TEACHER else ()
-    return loading.params(models, name, _weights(config), key, fitting=fitting)
+    return loading.params(models, name, _weights(config), key, fitting=models.FITTING.get(name, ()))
 
 
 def weights_sha256(config: Config) -> str | None:

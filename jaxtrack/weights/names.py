@@ -173,6 +173,8 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("siamrpn_r50_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
     (online.PY_MDNET, online.PY_MDNET_NAMES),
     ("resnet50", ("conv1.weight", "layer1.0.downsample.0.weight", "layer4.2.conv3.weight")),
+    (online.ALEXNET, online.ALEXNET_NAMES),
+    (online.TORCHVISION_VGG16, online.TORCHVISION_VGG16_NAMES),
 )
 # Networks that differ in their widths only are told apart by the shape of a tensor.
 _LONG_TERM = {"neck.downsample2.downsample.0.weight": (128, 512, 1, 1)}

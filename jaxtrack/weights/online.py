@@ -6,6 +6,8 @@
 | `mdnet_vggm_py`, `mdnet_vggm` | the same, the former with another normalisation; fc4, fc5 | MDNet's in PyTorch |
 | `zf_rpn` | `ZF`; `ProposalHead` | Faster R-CNN's with ZF, Caffe |
 | `vgg16`, `vgg19` | `VGG`, all convolutions | MatConvNet's imagenet-vgg-verydeep, VGG_ILSVRC in Caffe |
+| `alexnet` | `VGGM` with AlexNet's kernels, conv1 to conv3 (`jaxtrack.weights.torchvision`) | torchvision's alexnet |
+| `vgg16_torchvision` | `VGG`, all convolutions (`jaxtrack.weights.torchvision`) | torchvision's vgg16 |
 
 Caffe's networks read BGR; the first kernel's channels change places here, so that all of these read RGB. What the files
 hold beyond that (classifiers, detection heads) is left out.
@@ -21,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrack.errors import UserError
-from jaxtrack.models import mdnet
+from jaxtrack.models import backbones, mdnet
 from jaxtrack.models.rpn import ProposalHead
 from jaxtrack.models.vgg import VGG
 from jaxtrack.models.vgg_m import FEATURE_CELLS, VGGM
@@ -30,11 +32,24 @@ from jaxtrack.weights import caffe, matconvnet
 
 _Convolutions = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
+ALEXNET = "alexnet"
+"""The network of torchvision's AlexNet."""
+
+ALEXNET_NAMES = ("features.0.weight", "features.3.weight", "features.6.weight")  # By which its file is told.
+
+TORCHVISION_VGG16 = "vgg16_torchvision"
+"""The network of torchvision's VGG-16, which was trained with another normalisation of images than Oxford's."""
+
+# By which its file is told from those of VGG-19 and of both networks with batch normalisation.
+TORCHVISION_VGG16_NAMES = ("features.17.weight", "features.19.weight", "features.28.weight")
+
 BACKBONES: dict[str, nn.Module] = {
     "vgg_m": VGGM(),
     "zf_rpn": ZF(),
     "vgg16": VGG(("conv5_3",), 16),
     "vgg19": VGG(("conv5_4",), 19),
+    TORCHVISION_VGG16: VGG(("conv5_3",), 16),
+    ALEXNET: backbones.BACKBONES["alexnet"].module,
 }
 """The backbone of every architecture that is no tracker's, by its name in records of weights."""
 
@@ -100,7 +115,7 @@ def py_mdnet(state: Mapping[str, np.ndarray], architecture: str = PY_MDNET) -> d
         return weight.transpose((2, 3, 1, 0) if weight.ndim == 4 else None), bias
 
     parts = {part: {name: layer(name) for name in layers} for part, layers in expected.items()}
-    return _checked(architecture, parts, expected)
+    return checked(architecture, parts, expected)
 
 
 def _from_matconvnet(layers: Sequence[matconvnet.Layer]) -> tuple[str, dict[str, Any]]:
@@ -110,7 +125,7 @@ def _from_matconvnet(layers: Sequence[matconvnet.Layer]) -> tuple[str, dict[str,
     for lrn in constants:
         if len(lrn) != 4 or not np.allclose(lrn, _VGG_M_LRN, rtol=1e-3):
             raise UserError(f"its normalisation has the constants {list(lrn)}, VGG-M's are {list(_VGG_M_LRN)}")
-    return architecture, _checked(architecture, {"backbone": found}, shapes(architecture)["params"])
+    return architecture, checked(architecture, {"backbone": found}, shapes(architecture)["params"])
 
 
 def _from_caffe(found: _Convolutions) -> tuple[str, dict[str, Any]]:
@@ -123,7 +138,7 @@ def _from_caffe(found: _Convolutions) -> tuple[str, dict[str, Any]]:
     if architecture == "zf_rpn":
         present = {ours: [name for name in theirs if name in found] for ours, theirs in _RPN_NAMES.items()}
         parts["head"] = {ours: found[names[0]] for ours, names in present.items() if names}
-    return architecture, _checked(architecture, parts, shapes(architecture)["params"])
+    return architecture, checked(architecture, parts, shapes(architecture)["params"])
 
 
 def _vgg(found: _Convolutions) -> str | None:
@@ -133,7 +148,7 @@ def _vgg(found: _Convolutions) -> str | None:
     return "vgg19" if "conv5_4" in found else "vgg16"
 
 
-def _checked(architecture: str, parts: Mapping[str, _Convolutions], expected: Mapping[str, Any]) -> dict[str, Any]:
+def checked(architecture: str, parts: Mapping[str, _Convolutions], expected: Mapping[str, Any]) -> dict[str, Any]:
     """The variables from kernels and biases by part and layer; `UserError` with the first thing that is wrong."""
     variables: dict[str, Any] = {}
     for part, layers in expected.items():

@@ -2,7 +2,7 @@
 
 | ending | program | networks |
 |---|---|---|
-| .pth, .pt, .tar, .model | PyTorch | Siamese trackers and their backbones (`names`, `torchvision`), MDNet (`online`) |
+| .pth, .pt, .tar, .model | PyTorch | Siamese trackers (`names`), classifiers (`torchvision`), MDNet (`online`) |
 | .mat | MatConvNet | `online` |
 | .caffemodel | Caffe | `online` |
 
@@ -28,8 +28,8 @@ PROGRAMS: dict[str, str] = dict.fromkeys((".pth", ".pt", ".tar", ".model"), _PYT
 PROGRAMS |= {".mat": _MATCONVNET, ".caffemodel": _CAFFE}
 """The program that writes files with an ending."""
 
-_FROM_PYTORCH = (*PUBLISHED, *BACKBONES, *online.MDNETS)
-ARCHITECTURES = (*_FROM_PYTORCH, *online.BACKBONES)
+_FROM_PYTORCH = (*PUBLISHED, *BACKBONES, *online.MDNETS, online.ALEXNET, online.TORCHVISION_VGG16)
+ARCHITECTURES = tuple(dict.fromkeys((*_FROM_PYTORCH, *online.BACKBONES)))
 """All networks that published files are of."""
 
 _STARTS = (b"PK\x03\x04", b"\x80\x02")  # of PyTorch's zip archives, and of the pickles that it wrote before
@@ -94,7 +94,7 @@ class File:
 
     def _of_pytorch(self, asked: str | None) -> str:
         """The network of a PyTorch file."""
-        if asked in online.BACKBONES:
+        if asked in online.BACKBONES and asked not in _FROM_PYTORCH:
             raise UserError(f"{self.path} is a PyTorch file: {asked} is imported from one of MatConvNet or Caffe")
         found = asked or self.architecture()
         if not found:
@@ -149,6 +149,10 @@ def _naming(path: Path) -> Iterator[None]:
 def _from_pytorch(state: dict[str, np.ndarray], architecture: str) -> dict[str, Any]:
     if architecture == torchvision.NAME:
         return torchvision.to_flax(state)
+    if architecture == online.TORCHVISION_VGG16:
+        return torchvision.vgg16(state)
+    if architecture == online.ALEXNET:
+        return torchvision.alexnet(state)
     if architecture in online.MDNETS:
         return online.py_mdnet(state, architecture)
     return names.to_flax(state, architecture)

@@ -1,6 +1,6 @@
-"""torchvision's ResNet-50, trained on ImageNet, as a start for the dilated ResNet-50 of the Siamese trackers.
+"""torchvision's networks, trained on ImageNet: AlexNet, VGG-16, and ResNet-50 for the Siamese trackers' dilated one.
 
-The two networks differ in three ways, of which the first two can be undone in the weights:
+The two ResNets differ in three ways, of which the first two can be undone in the weights:
 
 * torchvision's shortcuts are 1 x 1, those of the dilated layer2 to layer4 are 3 x 3: the 1 x 1 kernel is put into the
   centre tap. The dilated main path looks at windows with the same centre, so that both still meet cell for cell.
@@ -17,7 +17,8 @@ import numpy as np
 
 from jaxtrack.errors import UserError
 from jaxtrack.models.siamese import BACKBONES
-from jaxtrack.weights import names
+from jaxtrack.models.vgg import layer_names
+from jaxtrack.weights import names, online
 
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
@@ -26,6 +27,8 @@ _DILATED = BACKBONES[NAME]  # whose names and shapes are asked for
 _PREFIX = "backbone."
 _SHORTCUTS = tuple(f"backbone.layer{i}.0.downsample.0.weight" for i in (2, 3, 4))
 _NAMES_IN_A_MESSAGE = 3
+_ALEXNET_LAYERS = {"conv1": 0, "conv2": 3, "conv3": 6}  # of `features`
+_VGG16_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of `features`: its convolutions
 
 
 def to_flax(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -35,6 +38,47 @@ def to_flax(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
       UserError: as `backbone_state`, or a number is not finite.
     """
     return names.to_flax(backbone_state(state), _DILATED, only="backbone")
+
+
+def vgg16(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The backbone of VGG-16, for RGB in 0..255 minus `jaxtrack.models.backbones.IMAGENET_MEAN_RGB`.
+
+    torchvision's reads RGB as (v / 255 - mean) / std. The scale goes into the first kernel; the mean cannot go into its
+    bias, because the zeros of the padding stand for the mean colour.
+
+    Raises:
+      UserError: a tensor is missing, of another shape or not finite.
+    """
+    layers = dict(zip(layer_names(16), _VGG16_LAYERS, strict=True))
+    return _classifier(state, online.TORCHVISION_VGG16, layers, "VGG-16")
+
+
+def alexnet(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The backbone of AlexNet, conv1 to conv3, for the same images as `vgg16`'s.
+
+    Raises:
+      UserError: a tensor is missing, of another shape or not finite.
+    """
+    return _classifier(state, online.ALEXNET, _ALEXNET_LAYERS, "AlexNet")
+
+
+def _classifier(
+    state: Mapping[str, np.ndarray], architecture: str, layers: Mapping[str, int], title: str
+) -> dict[str, Any]:
+    """The convolutions of a network without batch normalisation; `layers`: our names, places in `features`."""
+    found = {}
+    for ours, place in layers.items():
+        wanted = (f"features.{place}.weight", f"features.{place}.bias")
+        missing = [name for name in wanted if name not in state]
+        if missing:
+            raise UserError(f"this is not torchvision's {title}: it lacks {', '.join(missing)}")
+        kernel, bias = (np.asarray(state[name], np.float32) for name in wanted)
+        found[ours] = (kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel, bias)
+    first = next(iter(layers))
+    kernel, bias = found[first]
+    if kernel.shape[2:3] == (3,):
+        found[first] = (kernel / (255 * np.asarray(STD_RGB, np.float32))[:, None], bias)
+    return online.checked(architecture, {"backbone": found}, online.shapes(architecture)["params"])
 
 
 def backbone_state(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

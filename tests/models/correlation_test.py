@@ -69,3 +69,16 @@ def test_attention_to_equal_pixels_returns_the_pixel():
     (x,) = maps((1, 3, 3, 4))
     z = jnp.full((1, 2, 2, 4), 7.0)
     np.testing.assert_allclose(correlation.pixelwise_attention(z, x)[..., :4], np.full((1, 3, 3, 4), 7.0), rtol=1e-6)
+
+
+def test_the_correlation_by_spectra_is_the_circular_sum():
+    rng = np.random.default_rng(3)
+    x, kernel = rng.normal(size=(2, 5, 4)).astype(np.float32), rng.normal(size=(2, 3, 3)).astype(np.float32)
+    found = correlation.spectral(
+        correlation.spectrum(jnp.asarray(x), 6), correlation.spectrum(jnp.asarray(kernel), 6), 6
+    )
+    padded = np.zeros((2, 6, 6))
+    padded[:, :5, :4] = x
+    for i, j in np.ndindex(6, 6):
+        window = np.roll(padded, (-i, -j), (1, 2))[:, :3, :3]
+        assert float(found[i, j]) == pytest.approx((window * kernel).sum(), abs=1e-4)

@@ -49,6 +49,17 @@ def test_masks_are_those_of_the_table(threshold, count):
     np.testing.assert_array_equal(mask, expected)
 
 
+def test_a_smaller_map_has_anchors_of_its_own():
+    """Of 8 cells, 16 px apart, and targets of 90 px: (90 - 16) / (90 + 16) is an IoU of a neighbour, 0.698."""
+    overlaps = rpn.anchor_overlaps(8, 90.0)
+    assert overlaps.shape == (8, 8)
+    assert (overlaps[3:5, 3:5] == 1).all()
+    assert overlaps[3, 5] == overlaps[2, 4] == pytest.approx(74 / 106)
+    assert overlaps[3, 7] == pytest.approx((90 - 48) / (90 + 48))
+    assert rpn.anchor_mask(0.7, 8, 90.0).sum() == 4
+    assert rpn.anchor_mask(0.69, 8, 90.0).sum() == 4 + 8
+
+
 def test_the_papers_mask_is_the_default_and_an_exact_match_counts():
     np.testing.assert_array_equal(rpn.anchor_mask(), rpn.anchor_mask(0.7))
     assert rpn.anchor_mask(1.0).sum() == 4

@@ -10,13 +10,14 @@ from mdnet_synthetic import BOX, MovingSquare, small
 
 from jaxtrack import UserError, boxes, images, run
 from jaxtrack.models import mdnet as models
+from jaxtrack.models.backbones import BACKBONES
 from jaxtrack.models.mdnet import ARCHITECTURES, Architecture
 from jaxtrack.models.vgg_m import VGGM, MDNetHead
 from jaxtrack.online.frame_memory import Samples
 from jaxtrack.running import programs
 from jaxtrack.trackers import mdnet
 from jaxtrack.trackers.mdnet import CONFIGS, Config, Ranking
-from jaxtrack.weights import store
+from jaxtrack.weights import known, online, store
 
 TINY = Architecture(VGGM((4, 8, 8)), MDNetHead(16, dropout=0.2))
 CONFIG = Config(framework=small(), loss=Ranking(ranking=0.5), location="normalised")
@@ -238,6 +239,39 @@ def test_profiles_hold_the_constants_of_their_references():
     assert (CONFIGS["rankloc"].location, CONFIGS["rankloc_no_location"].location) == ("normalised", "none")
 
 
+def test_online_only_starts_from_imagenet_and_learns_longer_in_the_first_frame():
+    """mdnet_family.md, R10: VGG-M's convolutions, random fully connected layers, 200 iterations; else RankLoc."""
+    config, rankloc = CONFIGS["rankloc_online_only"], CONFIGS["rankloc"]
+    mining = config.framework.mining
+    assert (config.weights, config.architecture, mining.first_iterations) == ("vgg_m", "mdnet_vggm", 200)
+    mining = dataclasses.replace(mining, first_iterations=rankloc.framework.mining.first_iterations)
+    same = dataclasses.replace(config, framework=dataclasses.replace(config.framework, mining=mining))
+    assert dataclasses.replace(same, weights="rankloc") == rankloc
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_mdnet_has_other_backbones_whose_published_weights_can_be_imported(name):
+    config = CONFIGS[f"mdnet_{name}"]
+    assert dataclasses.replace(config, architecture="mdnet_vggm", weights="mdnet") == CONFIGS["mdnet"]
+    assert ARCHITECTURES[config.architecture].backbone is BACKBONES[name].module
+    published = {row.import_as: row.architecture for row in known.online()}
+    assert published[config.weights] in ARCHITECTURES[config.architecture].files
+    # Layers that only the file has are left out, those that both have are of one shape.
+    wanted = models.shapes(ARCHITECTURES[config.architecture])["params"]["backbone"]
+    there = online.shapes(published[config.weights])["params"]["backbone"]
+    assert {layer: there[layer] for layer in wanted} == wanted
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_random_weights_do_for_every_backbone(name):
+    config = dataclasses.replace(CONFIGS[f"mdnet_{name}"], weights="random")
+    params = jax.eval_shape(lambda key: mdnet.init_params(config, key), jax.random.key(0))
+    frame = images.make_frame(np.zeros((60, 80, 3), np.uint8))
+    state = jax.eval_shape(mdnet.tracker(config).init, params, frame, BOX, jax.random.key(0))
+    assert state.positives.first.features.shape == (500, params["head"]["fc4"]["kernel"].shape[0])
+    jax.eval_shape(mdnet.tracker(config).step, params, state, frame)
+
+
 def test_random_weights_need_no_file_and_are_always_the_same():
     config = Config(architecture="mdnet_small", weights="random")
     shapes = jax.eval_shape(lambda key: mdnet.init_params(config, key), jax.random.key(0))
@@ -273,6 +307,28 @@ def test_weights_of_the_architecture_are_taken_and_others_refused(weights):
     assert mdnet.init_params(config, jax.random.key(0)) == expected
     weights("mdnet_vggm")
     with pytest.raises(UserError, match=r"mine.safetensors holds weights of mdnet_vggm, not of mdnet_small"):
+        mdnet.init_params(config, jax.random.key(0))
+
+
+def test_of_a_file_with_a_backbone_alone_its_layers_are_taken_and_the_head_is_random(monkeypatch):
+    architecture = dataclasses.replace(TINY, files=("vgg_m",))
+    monkeypatch.setitem(ARCHITECTURES, "mdnet_tiny", architecture)
+    drawn = models.stored(models.initial(architecture, jax.random.key(0)))
+    layers = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0, np.float32), drawn["backbone"])
+    content = {"params": {"backbone": {**layers, "conv4": {"kernel": np.zeros(3), "bias": np.zeros(3)}}}}
+    kind = SimpleNamespace(architecture="vgg_m")
+    monkeypatch.setattr(store, "locate", lambda name: Path(f"{name}.safetensors"))
+    monkeypatch.setattr(store, "load", lambda path: (content, kind))
+    config = Config(architecture="mdnet_tiny", weights="vgg_m")
+    found = mdnet.init_params(config, jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, found, {"backbone": layers, "head": drawn["head"]})
+    # Of a network that is none of this backbone's, and of another width.
+    kind.architecture = "vgg16"
+    with pytest.raises(UserError, match=r"vgg_m\.safetensors holds weights of vgg16, not of mdnet_tiny"):
+        mdnet.init_params(config, jax.random.key(0))
+    kind.architecture = "vgg_m"
+    content["params"]["backbone"]["conv3"] = {"kernel": np.zeros(3), "bias": np.zeros(3)}
+    with pytest.raises(UserError, match=r"vgg_m\.safetensors holds weights of vgg_m, not of mdnet_tiny"):
         mdnet.init_params(config, jax.random.key(0))
 
 

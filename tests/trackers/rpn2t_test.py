@@ -198,6 +198,25 @@ def test_random_weights_need_no_file_and_fit_teacher_and_student_alike():
     assert trees[0] == trees[1] == models.shapes(ARCHITECTURES["rpn2t_small_teacher"])["params"]
 
 
+def test_the_plain_teacher_at_half_input_judges_8_by_8_cells():
+    """mdnet_family.md, section 5: 107 px give 54, 28, 14 and 8 cells; so few of them match the target."""
+    config = CONFIGS["rpn2t_teacher_half"]
+    assert dataclasses.replace(config, architecture="rpn2t_teacher", weights="") == CONFIGS["rpn2t_teacher"]
+    half = ARCHITECTURES[config.architecture]
+    assert (half.backbone, half.input_px) == (ARCHITECTURES["rpn2t_teacher"].backbone, 107)
+    assert models.shapes(half) == models.shapes(ARCHITECTURES["rpn2t_teacher"])
+    state = state_of(config)
+    assert state.positives.first.features.shape == (500, 8, 8, 256)
+    # Both heads over so many cells: the sums of the loss tell how many.
+    small = Architecture(ZF((4, 4, 6, 6, 6)), AnchorHead(8), 107, 8)
+    rows = Samples(jnp.zeros((1, 8, 8, 6)), jnp.zeros((1,)), jnp.zeros((1, 4)))
+    summed = rpn2t.model_of(Config(loss=Loss(over="sum")), small)
+    found = float(summed.loss(HEAD, rows, jnp.asarray([1]), jax.random.key(0)))
+    assert found == pytest.approx(4 * cross_entropy(MASKED, 1) + 10 * 64 * cross_entropy(EVERYWHERE, 1), rel=1e-5)
+    uniform = rpn2t.model_of(Config(score=Score(weighting="uniform")), small).score(HEAD, rows)
+    assert float(uniform[0]) == pytest.approx((4 * -1.0 + 64 * 2.0) / 68, rel=1e-5)
+
+
 def test_an_unknown_architecture_is_refused():
     with pytest.raises(UserError, match="no architecture called 'rpn2t_big'"):
         rpn2t.tracker(Config(architecture="rpn2t_big"))
@@ -232,6 +251,13 @@ def test_the_teacher_takes_a_region_proposal_networks_weights_and_the_student_on
     for config in (CONFIGS["rpn2t"], Config(architecture="rpn2t_small_teacher")):
         with pytest.raises(UserError, match=f"holds weights of zf_rpn, not of {config.architecture}"):
             rpn2t.init_params(config, key)
+    assert rpn2t.init_params(CONFIGS["rpn2t_teacher_half"], key) == kept
+    weights("rpn2t_teacher")
+    assert rpn2t.init_params(CONFIGS["rpn2t_teacher_half"], key) == kept
+    weights("rpn2t_small_teacher")
+    assert rpn2t.init_params(Config(architecture="rpn2t_small_teacher_half"), key) == kept
+    with pytest.raises(UserError, match="holds weights of rpn2t_small_teacher, not of rpn2t_teacher_half"):
+        rpn2t.init_params(CONFIGS["rpn2t_teacher_half"], key)
     weights("rpn2t_student")
     assert rpn2t.init_params(CONFIGS["rpn2t"], key) == kept
     with pytest.raises(UserError, match="holds weights of rpn2t_student, not of rpn2t_teacher"):

@@ -12,7 +12,7 @@ from jaxtrack.models import mdnet as mdnet_models
 from jaxtrack.models.rpn import ProposalHead
 from jaxtrack.models.vgg_m import VGGM, MDNetHead, with_new_branch
 from jaxtrack.models.zf import ZF
-from jaxtrack.weights import caffe, matconvnet, online, published, pytorch
+from jaxtrack.weights import caffe, matconvnet, online, published, pytorch, torchvision
 
 
 def read(path):
@@ -216,6 +216,51 @@ def test_the_deep_networks_are_told_apart_and_read_rgb(architecture, last):
     assert jax.tree.map(np.shape, variables["params"]["backbone"]) == jax.tree.map(lambda leaf: leaf.shape, expected)
 
 
+# --- AlexNet ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def torchvisions_alexnet():
+    """Random arrays under torchvision's names, of whose 61,100,840 numbers the classifier's are left out."""
+    shapes = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
+    random = np.random.default_rng(0)
+    state = {}
+    for number, shape in shapes.items():
+        deviation = (2 / np.prod(shape[1:])) ** 0.5
+        state[f"features.{number}.weight"] = (deviation * random.normal(size=shape)).astype(np.float32)
+        state[f"features.{number}.bias"] = random.normal(size=shape[0]).astype(np.float32)
+    return {**state, "classifier.6.bias": np.zeros(1000, np.float32)}
+
+
+def test_alexnet_sees_what_torchvisions_does(torch, torchvisions_alexnet, tmp_path):
+    """torchvision's reads RGB as (v / 255 - mean) / std; here its layers are without padding."""
+    path = tmp_path / "x.pth"
+    torch.save({name: torch.tensor(array) for name, array in torchvisions_alexnet.items()}, path)
+    architecture, variables = read(path)
+    assert (architecture, list(variables["params"])) == ("alexnet", ["backbone"])
+    values = np.random.default_rng(1).uniform(0, 255, (1, 131, 131, 3)).astype(np.float32)
+    x = torch.tensor((values / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).float().permute(0, 3, 1, 2)
+    for number, stride in ((0, 4), (3, 1), (6, 1)):
+        kernel, bias = (torch.tensor(torchvisions_alexnet[f"features.{number}.{n}"]) for n in ("weight", "bias"))
+        x = torch.relu(torch.nn.functional.conv2d(x, kernel, bias, stride))
+        x = torch.nn.functional.max_pool2d(x, 3, 2) if number < 6 else x
+    network = mdnet_models.ARCHITECTURES["mdnet_alexnet"]
+    seen = values - np.asarray(network.mean_rgb, np.float32)
+    ours = jax.jit(network.backbone.apply)({"params": variables["params"]["backbone"]}, seen)
+    expected = x.numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_tensors_that_are_no_alexnets_are_refused(torchvisions_alexnet):
+    lacking = {name: array for name, array in torchvisions_alexnet.items() if name != "features.3.bias"}
+    with pytest.raises(UserError, match=r"this is not torchvision's AlexNet: it lacks features\.3\.bias"):
+        torchvision.alexnet(lacking)
+    grey = torchvisions_alexnet | {"features.0.weight": torchvisions_alexnet["features.0.weight"][:, :1]}
+    message = r"the kernel of conv1 is \[11, 11, 1, 64\], expected \[11, 11, 3, 64\]"
+    with pytest.raises(UserError, match=message):
+        torchvision.alexnet(grey)
+
+
 def test_every_architecture_has_its_parameters():
     shapes = {name: online.shapes(name) for name in online.BACKBONES}
     shapes[online.PY_MDNET] = mdnet_models.shapes(mdnet_models.ARCHITECTURES[online.PY_MDNET])
@@ -223,6 +268,9 @@ def test_every_architecture_has_its_parameters():
     convolutions = {name: sum(k * k * i * o + o for k, i, o in VGG_M.values()) for name in ("vgg_m", online.PY_MDNET)}
     convolutions[online.PY_MDNET] += 4608 * 512 + 512 + 512 * 512 + 512
     convolutions["zf_rpn"] = sum(k * k * i * o + o for k, i, o in (ZF_LAYERS | RPN_LAYERS).values())
+    convolutions["alexnet"] = 64 * 3 * 121 + 64 + 192 * 64 * 25 + 192 + 384 * 192 * 9 + 384
     # The published totals of 138,357,544 and 143,667,240 without the three fully connected layers' 123,642,856.
     convolutions |= {"vgg16": 138_357_544 - 123_642_856, "vgg19": 143_667_240 - 123_642_856}
+    convolutions["vgg16_torchvision"] = convolutions["vgg16"]
+    convolutions["vgg16_torchvision"] = convolutions["vgg16"]
     assert counts == convolutions

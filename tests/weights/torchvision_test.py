@@ -6,7 +6,9 @@ from scipy.signal import correlate
 
 from jaxtrack.errors import UserError
 from jaxtrack.models import siamese
-from jaxtrack.weights import torchvision
+from jaxtrack.models.backbones import IMAGENET_MEAN_RGB
+from jaxtrack.weights import known, names, pytorch, torchvision
+from jaxtrack.weights import published as published_files
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +174,72 @@ def test_other_networks_are_refused(published, change, message):
     change(state)
     with pytest.raises(UserError, match=f"this is not torchvision's ResNet-50: (it )?{message}"):
         torchvision.backbone_state(state)
+
+
+# --- VGG-16 --------------------------------------------------------------------------------------------------------
+
+VGG16_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # weight_formats_and_rpn.md, A1
+VGG16_WIDTHS = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+
+
+def vgg16_state():
+    """Kernels under torchvision's names that hold hardly any memory but the first."""
+    state = {}
+    for number, inputs, outputs in zip(VGG16_LAYERS, VGG16_WIDTHS, VGG16_WIDTHS[1:], strict=False):
+        state[f"features.{number}.weight"] = np.broadcast_to(np.float32(number), (outputs, inputs, 3, 3))
+        state[f"features.{number}.bias"] = np.full(outputs, number + 0.5, np.float32)
+    state["features.0.weight"] = np.random.default_rng(0).normal(size=(64, 3, 3, 3)).astype(np.float32)
+    return {**state, "classifier.6.bias": np.zeros(1000, np.float32)}
+
+
+def test_vgg16_is_told_from_the_other_vggs_by_its_names():
+    state = vgg16_state()
+    assert names.detect({name: array.shape for name, array in state.items()}) == "vgg16_torchvision"
+    nineteen = {f"features.{n}.weight": (1,) for n in (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)}
+    assert names.detect(nineteen) is None
+    normalised = {f"features.{n}.weight": (1,) for n in (0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40)}
+    normalised |= {f"features.{int(name.split('.')[1]) + 1}.weight": (1,) for name in list(normalised)}
+    assert names.detect(normalised) is None
+
+
+def test_vgg16s_layers_have_the_authors_names_and_our_layout():
+    state = vgg16_state()
+    backbone = torchvision.vgg16(state)["params"]["backbone"]
+    assert len(backbone) == 13
+    for ours, number in (("conv1_2", 2), ("conv3_1", 10), ("conv4_1", 17), ("conv4_3", 21), ("conv5_3", 28)):
+        assert (backbone[ours]["kernel"] == number).all()
+        assert (backbone[ours]["bias"] == number + 0.5).all()
+    assert backbone["conv4_1"]["kernel"].shape == (3, 3, 256, 512)
+
+
+def test_vgg16_sees_in_rgb_less_the_mean_what_torchvisions_sees_in_normalised_rgb_at_the_border_too():
+    state = vgg16_state()
+    params = torchvision.vgg16(state)["params"]["backbone"]["conv1_1"]
+    rgb = np.random.default_rng(1).integers(0, 256, (3, 9, 8)).astype(np.float64)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    theirs = np.pad((rgb / 255 - mean[:, None, None]) / std[:, None, None], ((0, 0), (1, 1), (1, 1)))
+    expected = convolved(theirs, state["features.0.weight"]) + 0.5
+    seen = np.pad(rgb - np.array(IMAGENET_MEAN_RGB)[:, None, None], ((0, 0), (1, 1), (1, 1)))
+    found = convolved(seen, params["kernel"].transpose(3, 2, 0, 1)) + params["bias"][:, None, None]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_files_that_are_no_vgg16_are_refused():
+    state = vgg16_state()
+    del state["features.10.bias"]
+    with pytest.raises(UserError, match=r"this is not torchvision's VGG-16: it lacks features\.10\.bias"):
+        torchvision.vgg16(state)
+    state = vgg16_state() | {"features.12.weight": np.zeros((256, 256, 1, 1), np.float32)}
+    with pytest.raises(UserError, match=r"the kernel of conv3_2 is \[1, 1, 256, 256\], expected \[3, 3, 256, 256\]"):
+        torchvision.vgg16(state)
+
+
+def test_vgg16s_file_is_imported_for_tadt(tmp_path, monkeypatch):
+    state, path = vgg16_state(), tmp_path / "vgg16-397923af.pth"
+    path.write_bytes(b"stands for torchvision's file")
+    monkeypatch.setattr(pytorch, "read", lambda _: state)
+    architecture, variables = published_files.read(path).convert()
+    assert architecture == "vgg16_torchvision"
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 138_357_544 - 123_642_856
+    row = next(row for row in known.online() if row.name == path.stem)
+    assert (row.import_as, row.architecture) == ("vgg16_torchvision", "vgg16_torchvision")

@@ -148,7 +148,7 @@ class Recipe(NamedTuple):
 
 def make_recipe(config: DetectionConfig) -> Recipe:
     """What the steps of a training are made of; `UserError` where parts of the configuration do not fit."""
-    teachers = [name for name, each in rpn2t.ARCHITECTURES.items() if each.backbone.version == "teacher"]
+    teachers = [name for name, each in rpn2t.ARCHITECTURES.items() if each.input_px == zf.TEACHER_PX]
     name = match_name(config.architecture, [rpn2t.PROPOSALS, *teachers], what="region proposal network")
     whole = name == rpn2t.PROPOSALS
     architecture = rpn2t.ARCHITECTURES[rpn2t.TEACHER if whole else name]

@@ -3,7 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from jaxtrack.trackers.mdnet import Ranking
+from jaxtrack.models import mdnet
+from jaxtrack.trackers.mdnet import CONFIGS, Ranking
 from jaxtrack.training.domains.config import FROM_IMAGENET, DomainConfig, Sampling
 from jaxtrack.training.domains.videos import Dataset
 
@@ -18,19 +19,33 @@ def procedural(name: str, method: DomainConfig) -> DomainConfig:
     return dataclasses.replace(method, name=name)
 
 
-def vot58(name: str, method: DomainConfig) -> DomainConfig:
-    """The published network from ImageNet's weights, on the 58 sequences of VOT that are not in OTB.
+def vot58(name: str, method: DomainConfig, tracker: str = "") -> DomainConfig:
+    """A published network from ImageNet's weights, on the 58 sequences of VOT that are not in OTB.
 
     RankLoc learns at one rate, 2e-4, in all layers (R11).
+
+    Args:
+      name: of the training.
+      method: what is trained.
+      tracker: whose network and weights it begins with; by default VGG-M and its own.
     """
     same = {"warmup_rate": 2e-4, "rate": 2e-4, "last_rate": 2e-4, "backbone_factor": 1.0}
     ranked = method.loss.ranking > 0
+    optimiser = dataclasses.replace(FROM_IMAGENET, **same) if ranked else FROM_IMAGENET
+    network, weights = "mdnet_vggm", "vgg_m"
+    if tracker:
+        network, weights = CONFIGS[tracker].architecture, CONFIGS[tracker].weights
     return dataclasses.replace(
         method,
         name=name,
-        architecture="mdnet_vggm",
+        architecture=network,
         source=Dataset("vot58", Path("data/vot")),
-        optimiser=dataclasses.replace(FROM_IMAGENET, **same) if ranked else FROM_IMAGENET,
+        optimiser=dataclasses.replace(optimiser, trained_backbone=convolutions(network)),
         steps_per_epoch=58,
-        start="vgg_m",
+        start=weights,
     )
+
+
+def convolutions(architecture: str) -> tuple[str, ...]:
+    """The layers of a network's backbone: what a multi-domain training trains of it."""
+    return tuple(mdnet.shapes(mdnet.ARCHITECTURES[architecture])["params"]["backbone"])

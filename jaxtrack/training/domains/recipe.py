@@ -91,8 +91,8 @@ class Recipe(NamedTuple):
 
     @property
     def backbones(self) -> Collection[str]:
-        """See `Task`; VGG-M, as published, has no fully connected layers that are of use."""
-        return ("vgg_m",)
+        """See `Task`; a classifier's fully connected layers are of no use."""
+        return self.architecture.files
 
     def shapes(self) -> Any:
         """See `Task`."""

@@ -10,8 +10,10 @@ import tiny_domains
 
 from jaxtrack.errors import UserError
 from jaxtrack.models import mdnet
+from jaxtrack.models.backbones import BACKBONES
 from jaxtrack.models.mdnet import ARCHITECTURES
 from jaxtrack.trackers.mdnet import Ranking
+from jaxtrack.training.domains import presets
 from jaxtrack.training.domains import recipe as recipes
 from jaxtrack.training.domains.config import FROM_IMAGENET, FROM_NOTHING, DomainConfig, Sampling
 from jaxtrack.training.domains.videos import Scenes
@@ -212,6 +214,19 @@ def test_what_is_stored_is_what_a_tracker_loads_and_a_training_can_start_from_it
     assert jax.tree.map(jnp.shape, started) == jax.tree.map(jnp.shape, variables)
     np.testing.assert_array_equal(started["params"]["head"]["fc4"]["bias"], other["params"]["head"]["fc4"]["bias"])
     np.testing.assert_array_equal(started["params"]["head"]["fc6"]["bias"], variables["params"]["head"]["fc6"]["bias"])
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_can_be_trained(name):
+    config = DomainConfig(architecture=f"mdnet_{name}", source=tiny_domains.Squares(), validation=None)
+    recipe = recipes.make_recipe(config)
+    assert recipe.backbones == BACKBONES[name].files
+    params = recipe.shapes()["params"]
+    assert presets.convolutions(config.architecture) == tuple(params["backbone"])
+    items = next(tiny_domains.Squares().batches(0, 2, 0, 1))
+    boxes = jax.ShapeDtypeStruct((2, 3, 4), jnp.float32)
+    features = jax.eval_shape(recipe.features, params["backbone"], items, boxes)
+    assert features.shape == (2, 3, params["head"]["fc4"]["kernel"].shape[0])
 
 
 # --- mistakes ------------------------------------------------------------------------------------------------------

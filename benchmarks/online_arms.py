@@ -1,0 +1,147 @@
+"""What `online_study.py` runs: groups of arms, each a configuration of a tracker, and the targets of each group."""
+
+import dataclasses
+from typing import Any
+
+from targets import APART, CHOICE
+
+from jaxtrack.models import rpn2t as rpn2t_models
+from jaxtrack.models.backbones import BACKBONES
+from jaxtrack.online.loading import RANDOM
+from jaxtrack.trackers import mdnet, rpn2t
+from jaxtrack.weights import store
+
+FIVE = ("Deer", "Football1", "Skiing", "Crossing", "Couple")
+TWO = FIVE[:2]
+TEACHER_FRAMES, FEW_FRAMES = 50, 15
+# That of 0.8 is the same as that of 0.7, the default.
+THRESHOLDS = (0.5, 0.6, 0.9)
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights of the trained trackers: names or files; "" for a tracker's own, "random" for random numbers."""
+
+    mdnet: str = ""
+    """Of MDNet."""
+    rankloc: str = ""
+    """Of RankLoc; its ablations begin with the same, as they are of what is learnt online."""
+    student: str = ""
+    """Of RPN2T's student."""
+    teacher: str = ""
+    """Of RPN2T's teacher."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A row of a table.
+
+    Attributes:
+      name: what results and tables call it.
+      tracker: the tracker that it is a configuration of.
+      config: the configuration.
+      seeds: how many runs.
+    """
+
+    name: str
+    tracker: str
+    config: Any
+    seeds: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A table.
+
+    Attributes:
+      title: above it.
+      targets: sequences of OTB.
+      arms: its rows.
+      frames: of each sequence so many are tracked; None for all.
+    """
+
+    title: str
+    targets: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    frames: int | None = None
+
+
+def with_weights(config: Any, weights: str) -> Any:
+    """A configuration with other weights, and with the network that they are of."""
+    if weights in ("", RANDOM):
+        return dataclasses.replace(config, weights=weights or config.weights)
+    architecture = store.read_meta(store.locate(weights)).architecture
+    if architecture == rpn2t_models.PROPOSALS:
+        architecture = rpn2t_models.TEACHER
+    return dataclasses.replace(config, architecture=architecture, weights=weights)
+
+
+def at_half(teacher: rpn2t.Config) -> rpn2t.Config:
+    """The plain teacher on crops of half the side, with the teacher's weights."""
+    architecture = f"{teacher.architecture}_half"
+    return dataclasses.replace(teacher, architecture=architecture, weights=teacher.weights or teacher.architecture)
+
+
+def at_threshold(config: rpn2t.Config, threshold: float) -> rpn2t.Config:
+    """Another IoU from which an anchor matches the target."""
+    return dataclasses.replace(config, loss=dataclasses.replace(config.loss, threshold=threshold))
+
+
+def groups(weights: Weights, *, reduced: bool = False) -> tuple[Group, ...]:
+    """All tables; `reduced` leaves out what takes longest, and most of the frames of what else does."""
+    mdnet_arm = _arm("mdnet", weights.mdnet)
+    rankloc = _arm("rankloc", weights.rankloc)
+    seeds, few = (1, FEW_FRAMES) if reduced else (3, None)
+    targets, ablation = (TWO, TWO) if reduced else (CHOICE + APART, FIVE)
+    slow, clips = (TWO[:1], TWO[:1]) if reduced else (FIVE, TWO)
+    student, teacher, half = _rpn2t(weights)
+    title = "RPN2T's student: what it learns by"
+    return (
+        Group("MDNet and RankLoc", targets, (mdnet_arm, rankloc)),
+        Group("RankLoc without its parts, and random features", ablation, _rankloc_ablation(weights, seeds)),
+        Group("MDNet on other backbones, all of random weights", ablation, _backbones(deep=not reduced)),
+        Group(title, slow, (*_losses(student), *(() if reduced else _thresholds(student))), few),
+        Group("The teacher on half the input beside the student", slow, (student, half), few),
+        Group("RPN2T's teacher on clips", clips, (teacher, student, half), few or TEACHER_FRAMES),
+    )
+
+
+def _arm(name: str, weights: str, seeds: int = 1) -> Arm:
+    """A tracker as it is, with some weights."""
+    configs = {**mdnet.CONFIGS, **rpn2t.CONFIGS}
+    return Arm(name, name, with_weights(configs[name], weights), seeds)
+
+
+def _rankloc_ablation(weights: Weights, seeds: int) -> tuple[Arm, ...]:
+    names = ("rankloc", "rankloc_no_ranking", "rankloc_no_location")
+    return (*(_arm(name, weights.rankloc, seeds) for name in names), _arm("mdnet_random", ""))
+
+
+def _backbones(*, deep: bool) -> tuple[Arm, ...]:
+    names = [name for name in BACKBONES if deep or not name.startswith("vgg")]
+    others = [_arm(f"mdnet_{name}", RANDOM) for name in names]
+    return (_arm("mdnet_random", ""), *(dataclasses.replace(arm, name=f"{arm.name}_random") for arm in others))
+
+
+def _rpn2t(weights: Weights) -> tuple[Arm, Arm, Arm]:
+    """Student, teacher, and the latter at half the input."""
+    teacher = _arm("rpn2t_teacher", weights.teacher)
+    half = Arm("rpn2t_teacher_half", "rpn2t_teacher_half", at_half(teacher.config))
+    return _arm("rpn2t", weights.student), teacher, half
+
+
+def _losses(student: Arm) -> tuple[Arm, ...]:
+    """Both losses, and each alone."""
+    alone = ("rpn2t_mask_only", "rpn2t_all_positions")
+    configs = {name: dataclasses.replace(student.config, loss=rpn2t.CONFIGS[name].loss) for name in alone}
+    return (student, *(Arm(name, name, config) for name, config in configs.items()))
+
+
+def _thresholds(student: Arm) -> tuple[Arm, ...]:
+    """Other thresholds of the mask, with both losses and with the mask's alone."""
+    both, mask_only, _ = _losses(student)
+    return tuple(
+        Arm(f"{arm.name}_{round(100 * threshold)}", arm.tracker, at_threshold(arm.config, threshold))
+        for arm in (both, mask_only)
+        for threshold in THRESHOLDS
+    )

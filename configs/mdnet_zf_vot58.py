@@ -1,0 +1,16 @@
+"""MDNet on ZF instead of VGG-M, on 58 sequences of VOT: 100 cycles of multi-domain training.
+
+python train.py --config configs/mdnet_zf_vot58.py
+
+Needs the sequences in data/vot, as vot2013, vot2014 and vot2015, and the weights
+`rpn2t_teacher` (Faster R-CNN's ZF, imported). Hardware: made for a GPU; has not been run.
+No paper has a number for it.
+"""
+
+from jaxtrack.training.domains import presets
+from jaxtrack.training.domains.config import DomainConfig
+
+
+def config() -> DomainConfig:
+    """The configuration of the experiment."""
+    return presets.vot58("mdnet_zf_vot58", presets.MDNET, "mdnet_zf")
