@@ -1,0 +1,305 @@
+"""`jaxtrack track`: what it writes and tells."""
+
+import dataclasses
+import os
+import re
+import shlex
+import signal
+import types
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from contract import WANDERING_PARAMS, wandering
+from tiny_videos import FakeCamera, cut_off, frames, number_of, read_file, write_file, write_folder
+
+from jaxtrack import run, streaming, trackers
+from jaxtrack.__main__ import main
+from jaxtrack.commands import _box_selection
+from jaxtrack.data.image_folder import ImageFolder
+from jaxtrack.data.video_file import VideoFile
+from jaxtrack.evaluation.runner import session_seed
+from jaxtrack.trackers import opencv
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+BOX, OTHER = "36,26,16,12", "30.5,20,12,14"
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyConfig:
+    """The contract's tiny tracker."""
+
+    rate: float = 0.5
+    """How fast it learns."""
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """The tiny tracker stands among the others, as `tiny`."""
+    module = types.SimpleNamespace(
+        __name__="tiny",
+        CONFIGS={"tiny": TinyConfig()},
+        tracker=lambda config: wandering,
+        init_params=lambda config, key: {"rate": np.float32(config.rate)},
+    )
+    declared = {**trackers._declared(), "tiny": module}
+    monkeypatch.setattr(trackers, "_declared", lambda: declared)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """20 frames: the first one, a whole chunk of 16, and a part of another."""
+    return write_file(tmp_path_factory.mktemp("clips") / "clip.mp4", frames(20), "mp4v")
+
+
+@pytest.fixture
+def out(tmp_path):
+    """The folder of what is written."""
+    return tmp_path / "out"
+
+
+def track(source, out, *options, save="boxes.csv", tracker="tiny"):
+    """The exit code; `save` is written below `out`."""
+    where = [] if save is None else [f"--save={out / save}"]
+    return main(["track", str(source), f"--tracker={tracker}", *where, "--quiet", *map(str, options)])
+
+
+def rows_of(path):
+    """The numbers of a file of boxes `[rows, 7]`: frame, target, x, y, w, h, score."""
+    header, *rows = path.read_text().splitlines()
+    assert header == "frame,target,x,y,w,h,score"
+    return np.asarray([row.split(",") for row in rows], np.float64)
+
+
+def boxes_of(path, target=0):
+    """(frames, boxes float32 [N, 4], scores float32 [N]) of a target."""
+    rows = rows_of(path)
+    rows = rows[rows[:, 1] == target]
+    return rows[:, 0].astype(int).tolist(), rows[:, 2:6].astype(np.float32), rows[:, 6].astype(np.float32)
+
+
+def box_of(text):
+    return np.asarray(text.split(","), np.float32)
+
+
+def assert_track(path, track, target=0, first=0):
+    """The file has the boxes and scores of a `Track`, bit for bit."""
+    numbers, boxes, scores = boxes_of(path, target)
+    assert numbers == list(range(first, first + len(track.boxes)))
+    np.testing.assert_array_equal(boxes, track.boxes)
+    np.testing.assert_array_equal(scores, track.scores)
+
+
+# --- what is written -----------------------------------------------------------------------------------------------
+
+
+def test_the_boxes_of_a_video_file_are_those_of_a_run_bit_for_bit(clip, out):
+    assert track(clip, out, "--box", BOX, "--seed=3") == 0
+    assert_track(out / "boxes.csv", run(wandering, WANDERING_PARAMS, clip, box_of(BOX), seed=3))
+    assert [path.name for path in out.iterdir()] == ["boxes.csv"]
+
+
+def test_the_video_shows_every_frame_with_its_box(tmp_path, out):
+    large = write_file(tmp_path / "large.mp4", frames(20, (240, 320)), "mp4v")
+    assert track(large, out, "--box=100,100,90,60", f"--out={out / 'seen.mp4'}") == 0
+    pictures, (_, boxes, _) = read_file(out / "seen.mp4"), boxes_of(out / "boxes.csv")
+    assert len(pictures) == 20
+    assert VideoFile("", out / "seen.mp4").fps == 20  # as the clip has it
+    for i, (picture, image, box) in enumerate(zip(pictures, read_file(large), boxes, strict=True)):
+        assert number_of(picture) == i
+        assert picture.shape[1] == 320
+        assert picture.shape[0] > 240  # the strip below
+        changed = np.abs(picture[:240].astype(int) - image).sum(axis=-1) > 120
+        rows, columns = (np.flatnonzero(changed.sum(axis=axis) > 20) for axis in (1, 0))
+        # The label is above the box, and not as wide as it.
+        x, y, w, h = box
+        np.testing.assert_allclose((columns[0], columns[-1], rows[-1]), (x, x + w, y + h), atol=4)
+    assert sorted(path.name for path in out.iterdir()) == ["boxes.csv", "seen.mp4"]
+
+
+def test_several_targets_are_tracked_at_once_each_as_if_alone(clip, out):
+    assert track(clip, out, "--box", BOX, "--box", OTHER, f"--out={out / 'seen.avi'}") == 0
+    for target, box in enumerate((BOX, OTHER)):
+        _, boxes, _ = boxes_of(out / "boxes.csv", target)
+        alone = run(wandering, WANDERING_PARAMS, VideoFile("", clip), box_of(box))
+        np.testing.assert_allclose(boxes, alone.boxes, atol=1e-3)
+    assert rows_of(out / "boxes.csv")[:4, :2].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert len(read_file(out / "seen.avi")) == 20
+
+
+def test_a_folder_and_a_pattern_are_videos_too(tmp_path, out):
+    folder = write_folder(tmp_path / "img", frames(20), "{}.png")
+    expected = run(wandering, WANDERING_PARAMS, ImageFolder("", folder), box_of(BOX))
+    for source in (folder, f"{folder}/%d.png", f"{folder}/*.png"):
+        assert track(source, out, "--box", BOX, f"--out={out / 'seen.mp4'}") == 0
+        assert_track(out / "boxes.csv", expected)
+        assert VideoFile("", out / "seen.mp4").fps == 25
+
+
+def test_the_pictures_may_go_to_a_folder(clip, out):
+    assert track(clip, out, "--box", BOX, f"--out={out / 'pictures'}", save=None) == 0
+    video = ImageFolder("", out / "pictures")
+    assert [number_of(video[i]) for i in range(len(video))] == list(range(20))
+
+
+def test_frames_and_speed_of_the_video_can_be_chosen(clip, out):
+    assert track(clip, out, "--box", BOX, "--start=4", "--frames=5", "--fps=7", f"--out={out / 'seen.mp4'}") == 0
+    part = [VideoFile("", clip)[i] for i in range(4, 9)]
+    assert_track(out / "boxes.csv", run(wandering, WANDERING_PARAMS, part, box_of(BOX)), first=4)
+    assert [number_of(image) for image in read_file(out / "seen.mp4")] == [4, 5, 6, 7, 8]
+    assert VideoFile("", out / "seen.mp4").fps == 7
+
+
+def test_a_camera_is_tracked_frame_by_frame_until_it_ends(out, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: FakeCamera(frames(6)))
+    assert track(0, out, "--box", BOX, "--box", OTHER) == 0
+    numbers, boxes, _ = boxes_of(out / "boxes.csv", 1)
+    assert numbers == list(range(6))
+    np.testing.assert_allclose(boxes, run(wandering, WANDERING_PARAMS, frames(6), box_of(OTHER)).boxes, atol=1e-3)
+
+
+def test_trackers_of_opencv_work_as_well(clip, out):
+    fast = ["--opencv-mil.search-radius-px=6", "--opencv-mil.init-max-negatives=8"]
+    assert track(clip, out, "--box", BOX, "--box", OTHER, "--frames=4", *fast, tracker="opencv-mil") == 0
+    config = opencv.MilConfig(search_radius_px=6, init_max_negatives=8)
+    for target, box in enumerate((BOX, OTHER)):
+        session, video = opencv.session(config, seed=session_seed(0, "")), VideoFile("", clip)
+        session.init(video[0], box_of(box))
+        expected = [box_of(box), *(session.update(video[i]).box for i in range(1, 4))]
+        np.testing.assert_array_equal(boxes_of(out / "boxes.csv", target)[1], expected)
+
+
+def test_options_of_the_tracker_reach_its_config(clip, out):
+    assert track(clip, out, "--box", BOX, "--tiny.rate=0.25") == 0
+    expected = run(wandering, {"rate": np.float32(0.25)}, VideoFile("", clip), box_of(BOX))
+    assert_track(out / "boxes.csv", expected)
+
+
+def test_the_boxes_may_be_drawn_by_hand(clip, out, monkeypatch):
+    shown = []
+    monkeypatch.setattr(_box_selection, "select", lambda image: shown.append(image) or [(36.0, 26.0, 16.0, 12.0)])
+    assert track(clip, out, "--select", "--start=2") == 0
+    assert number_of(shown[0]) == 2
+    np.testing.assert_array_equal(boxes_of(out / "boxes.csv")[1][0], box_of(BOX))
+
+
+def test_an_older_result_is_replaced(clip, out):
+    for box in (OTHER, BOX):
+        assert track(clip, out, "--box", box, "--frames=3", f"--out={out / 'seen.mp4'}") == 0
+    np.testing.assert_array_equal(boxes_of(out / "boxes.csv")[1][0], box_of(BOX))
+    assert len(read_file(out / "seen.mp4")) == 3
+
+
+# --- what is told --------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_tells_of_frames_speed_scores_and_files(clip, out, capsys):
+    assert track(clip, out, "--box", BOX, "--box", OTHER) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    first, second, *rest = captured.out.splitlines()
+    assert len(rest) == sum(line.startswith(("target", "  the score", "  and")) for line in rest) + 1
+    assert re.fullmatch(rf"{clip}: 20 frames of 64x48 tracked by tiny, [\d.]+ frames/s", first)
+    assert re.match(r"[\d.]+ s with reading, drawing and writing", second)
+    lowest = {}
+    for target in (0, 1):
+        _, _, scores = boxes_of(out / "boxes.csv", target)
+        lowest[target] = 1 + int(np.argmin(scores[1:]))
+        [line] = [line for line in rest if line.startswith(f"target {target}: ")]
+        assert f"median score {np.median(scores[1:]):.3g}; lowest {scores[lowest[target]]:.3g} in frame" in line
+        assert f"in frame {lowest[target]}" in line
+    assert rest[-1] == f"Written: {out / 'boxes.csv'} (frames, targets and pixels count from 0)"
+
+
+def test_progress_tells_speed_and_what_is_left(clip, out, capsys):
+    arguments = ["track", str(clip), "--tracker=tiny", f"--save={out / 'boxes.csv'}", "--box", BOX]
+    assert main(arguments) == 0
+    assert re.search(r"tiny: tracking 20/20 frames, [\d.]+ fps", capsys.readouterr().err)
+
+
+def test_a_video_that_was_cut_off_is_tracked_as_far_as_it_goes_and_that_is_told(tmp_path, out, capsys):
+    path = cut_off(write_file(tmp_path / "clip.avi", frames(24)), 0.7)
+    assert track(path, out, "--box", BOX) == 0
+    read = len(read_file(path))
+    assert 2 < read < 23
+    assert len(rows_of(out / "boxes.csv")) == read
+    assert f"{path} should have 24 frames, {read} could be read: it is cut off or damaged" in capsys.readouterr().out
+    assert track(path, out, "--box", BOX, "--frames=3") == 0
+    assert "could be read" not in capsys.readouterr().out  # the end was not looked for
+
+
+# --- Ctrl-C --------------------------------------------------------------------------------------------------------
+
+
+class Interrupted(FakeCamera):
+    """Presses Ctrl-C so many times while an image is read."""
+
+    def __init__(self, presses, at=4):
+        super().__init__(frames(20))
+        self._presses, self._left = presses, at
+
+    def read(self):
+        self._left -= 1
+        for _ in range(self._presses if self._left == 0 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().read()
+
+
+def test_ctrl_c_keeps_what_was_tracked_and_exits_with_130(out, capsys, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Interrupted(1))
+    before = signal.getsignal(signal.SIGINT)
+    seen = out / "seen.mp4"
+    assert track(0, out, "--box", BOX, f"--out={seen}") == 130
+    monkeypatch.undo()
+    assert len(rows_of(out / "boxes.csv")) == 4
+    assert [number_of(image) for image in read_file(seen)] == [0, 1, 2, 3]
+    captured = capsys.readouterr()
+    assert captured.err == f"interrupted after 4 frames, which are kept: {seen}, {out / 'boxes.csv'}\n"
+    assert "4 frames of 64x48" in captured.out
+    assert signal.getsignal(signal.SIGINT) is before
+    assert sorted(path.name for path in out.iterdir()) == ["boxes.csv", "seen.mp4"]
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(out, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Interrupted(2))
+    assert track(0, out, "--box", BOX, f"--out={out / 'seen.mp4'}") == 130
+    assert list(out.iterdir()) == []
+
+
+def test_ctrl_c_in_the_midst_of_a_file_keeps_whole_pieces(clip, out, monkeypatch):
+    pieces = streaming.stream
+
+    def interrupting(*arguments, **options):
+        for piece in pieces(*arguments, **options):
+            os.kill(os.getpid(), signal.SIGINT)
+            yield piece
+
+    monkeypatch.setattr(streaming, "stream", interrupting)
+    assert track(clip, out, "--box", BOX) == 130
+    assert len(rows_of(out / "boxes.csv")) == 1
+
+
+# --- the README ----------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_readme_run(clip, tmp_path, monkeypatch, capsys):
+    [section] = re.findall(r"^## Your own video\n(.*?)^## ", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^python -m jaxtrack (track .*)$", section.replace("\\\n", " "), re.MULTILINE)
+    assert len(lines) >= 3
+    monkeypatch.chdir(tmp_path)
+    write_file(tmp_path / "clip.mp4", frames(6, (240, 320)), "mp4v")
+    write_folder(tmp_path / "frames", frames(6, (240, 320)), "{:04d}.jpg")
+    camera, capture = FakeCamera(frames(6, (240, 320))), cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: camera if source == 0 else capture(source))
+    monkeypatch.setattr(_box_selection, "select", lambda image: [(36.0, 26.0, 16.0, 12.0)])
+    for line in lines:
+        assert main(["track", "--help", *shlex.split(line, comments=True)[1:]]) == 0  # its options are there
+        words = [re.sub("^--siamban-nano.*", "--tiny.rate=0.4", word) for word in shlex.split(line, comments=True)]
+        words = [word for word, before in zip(words, ["", *words], strict=False) if before != "--tiny.rate=0.4"]
+        assert main([*words, "--tracker", "tiny"]) == 0, capsys.readouterr().err
+    assert len(read_file(tmp_path / "out.mp4")) == 6
+    shown = re.search(r"^```text\n(frame,target.*?)```", section, re.MULTILINE | re.DOTALL)[1].splitlines()
+    written = (tmp_path / "boxes.csv").read_text().splitlines()
+    assert shown[0] == written[0]
+    assert [len(row.split(",")) for row in shown] == [7] * len(shown)
