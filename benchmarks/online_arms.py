@@ -9,7 +9,7 @@ from jaxtrack.models import rpn2t as rpn2t_models
 from jaxtrack.models.backbones import BACKBONES
 from jaxtrack.online.loading import RANDOM
 from jaxtrack.trackers import mdnet, rpn2t
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 FIVE = ("Deer", "Football1", "Skiing", "Crossing", "Couple")
 TWO = FIVE[:2]
@@ -70,7 +70,7 @@ def with_weights(config: Any, weights: str) -> Any:
     """A configuration with other weights, and with the network that they are of."""
     if weights in ("", RANDOM):
         return dataclasses.replace(config, weights=weights or config.weights)
-    architecture = store.read_meta(store.locate(weights)).architecture
+    architecture = store.read_meta(places.locate(weights)).architecture
     if architecture == rpn2t_models.PROPOSALS:
         architecture = rpn2t_models.TEACHER
     return dataclasses.replace(config, architecture=architecture, weights=weights)

@@ -79,9 +79,8 @@ class Lanes:
           seed: the run's seed.
           name: takes part in the random key, as a sequence's name does in `run`.
         """
-        image = as_rgb(image)
-        box = np.asarray(box, np.float32)
-        check_init_box(box, image.shape[:2], name)
+        image = as_rgb(image, name)
+        box = check_init_box(box, image.shape[:2], name)
         self._size = image.shape[:2]
         state = self._init(self._params, make_frame(image), box, sequence_key(seed, name))
         if self._states is None:
@@ -93,7 +92,7 @@ class Lanes:
         """Finds the target in the next image; the prediction's leaves are numpy arrays [lanes, ...]."""
         if self._states is None:
             raise UserError("call init(lane, image, box) before update(image)")
-        image = as_rgb(image)
+        image = as_rgb(image, "the image")
         check_image_size(image, self._size, "the image")
         self._states, prediction = self._programs.step(self._params, self._states, make_frame(image))
         return jax.device_get(prediction)

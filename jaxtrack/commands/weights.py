@@ -17,7 +17,7 @@ from rich.text import Text
 
 from jaxtrack.commands import _training_record
 from jaxtrack.errors import UserError
-from jaxtrack.weights import known, published, shapes, store
+from jaxtrack.weights import known, places, published, shapes, store
 
 _File = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE")]
 _Weights = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(name="file", metavar="FILE|NAME")]
@@ -122,7 +122,7 @@ def _file(named: Path) -> Path:
     """The file that is named, or the one that trackers would take for a name without folder and ending."""
     if named.suffix or len(named.parts) > 1 or named.exists():
         return named
-    return store.locate(str(named))
+    return places.locate(str(named))
 
 
 def _import(options: Import) -> None:
@@ -303,11 +303,11 @@ def _list() -> None:
 
 def _list_shipped() -> None:
     """What comes with jaxtrack, if anything does, and which of it files of the user's take the place of."""
-    if not store.shipped():
+    if not places.shipped():
         return
     table, replaced = _table("name", "what", "architecture", "sha256"), []
-    for path in store.shipped():
-        meta, used = store.read_meta(path), store.locate(path.stem)
+    for path in places.shipped():
+        meta, used = store.read_meta(path), places.locate(path.stem)
         table.add_row(path.stem, meta.note, meta.architecture, meta.sha256[:16])
         replaced += [f"{used} is used in place of {path.stem}"] if used != path else []
     _say(f"these come with jaxtrack, and need no import; licence: {_LICENCE}")

@@ -19,7 +19,7 @@ from jaxtrack.images import Frame
 from jaxtrack.online import framework
 from jaxtrack.online.framework import Framework, Model, State
 from jaxtrack.tracker import Prediction, Tracker
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 RANDOM = "random"  # instead of weights: random numbers
 
@@ -77,7 +77,7 @@ def params(
 
     if weights == RANDOM:
         return drawn()
-    path = store.locate(weights)
+    path = places.locate(weights)
     variables, meta = store.load(path)
     if meta.architecture in (architecture, *fitting):
         return networks.stored(variables["params"])
@@ -91,4 +91,4 @@ def params(
 
 def weights_sha256(weights: str) -> str | None:
     """What tells weights from others; None for random ones, which are always the same."""
-    return None if weights == RANDOM else store.checked_sha256(store.locate(weights))
+    return None if weights == RANDOM else store.checked_sha256(places.locate(weights))

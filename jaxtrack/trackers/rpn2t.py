@@ -31,7 +31,7 @@ from jaxtrack.online.frame_memory import Samples
 from jaxtrack.online.framework import Framework, Memory, Model
 from jaxtrack.online.mining import Mining
 from jaxtrack.tracker import Tracker, explain_params
-from jaxtrack.weights import store
+from jaxtrack.weights import places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +153,7 @@ def weights_sha256(config: Config) -> str | None:
 
 def weights_file(config: Config) -> Path:
     """Where the weights of a configuration lie; `UserError` if they are not there."""
-    return store.locate(_weights(config))
+    return places.locate(_weights(config))
 
 
 def describe(config: Config) -> str:

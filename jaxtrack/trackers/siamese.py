@@ -43,7 +43,7 @@ from jaxtrack.models.decision import (
 from jaxtrack.models.grids import Candidates, candidate_windows, candidates
 from jaxtrack.models.siamese_crops import crop_corner, crop_square, mean_colour
 from jaxtrack.tracker import Prediction, Tracker, explain_params
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +210,7 @@ def describe(config: Config) -> str:
 
 def weights_file(config: Config) -> Path:
     """Where the weights of a configuration lie; `UserError` if they are not there."""
-    return store.locate(config.weights or config.architecture)
+    return places.locate(config.weights or config.architecture)
 
 
 def _architecture(config: Config) -> models.Architecture:

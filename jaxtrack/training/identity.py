@@ -10,7 +10,7 @@ from jaxtrack import files
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.evaluation import provenance
 from jaxtrack.training.config import Training
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 CONFIG, INPUTS = "config.json", "inputs.json"
 
@@ -27,7 +27,7 @@ def inputs_of(config: Training) -> dict[str, Any]:
 
 def _start(start: str) -> str | None:
     try:
-        return store.sha256_of(store.locate(start)) if start else ""
+        return store.sha256_of(places.locate(start)) if start else ""
     except MissingWeightsError:
         return None
 

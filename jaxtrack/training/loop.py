@@ -25,7 +25,7 @@ from jaxtrack.training.step import local, make_step, on_all_hosts, split
 from jaxtrack.training.stopping import Stop
 from jaxtrack.training.task import Task, TrainState
 from jaxtrack.training.window import Window
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 Report = Callable[[dict[str, Any]], None]
 Say = Callable[[str], None]
@@ -120,7 +120,7 @@ def initial_variables(config: Training, recipe: Task) -> Any:
     """The variables that a training starts from: those of a file, or drawn by its seed what the file does not hold."""
     if not config.start:
         return _drawn_variables(config, recipe)
-    loaded, meta = store.load(store.locate(config.start))
+    loaded, meta = store.load(places.locate(config.start))
     loaded = jax.tree.map(jnp.asarray, loaded)
     if meta.architecture == config.architecture:
         return recipe.completed(loaded, lambda: _drawn_variables(config, recipe))
@@ -187,7 +187,7 @@ def _beginning(config: Training, recipe: Task, checkpoints: Checkpoints, say: Sa
     if resumed is None:
         _check_parts(config, recipe)
         if config.start:
-            store.locate(config.start)
+            places.locate(config.start)
         say(f"making the first parameters of {config.architecture}")
         return first_state(config, recipe)
     if int(resumed[0].step) < config.steps:

@@ -101,7 +101,7 @@ def test_the_reduced_study_is_a_part_of_the_other_without_what_takes_longest():
 )
 def test_other_weights_bring_their_network(monkeypatch, architecture, expected):
     meta = SimpleNamespace(architecture=architecture)
-    monkeypatch.setattr(online_arms.store, "locate", lambda name: name)
+    monkeypatch.setattr(online_arms.places, "locate", lambda name: name)
     monkeypatch.setattr(online_arms.store, "read_meta", lambda path: meta)
     _, teacher, half = online_arms._rpn2t(Weights(teacher="mine"))
     assert (teacher.config.architecture, teacher.config.weights) == (expected, "mine")

@@ -12,7 +12,7 @@ from jaxtrack.__main__ import main
 from jaxtrack.commands import _tracker_choice
 from jaxtrack.evaluation import tuning
 from jaxtrack.trackers import siamese
-from jaxtrack.weights import store
+from jaxtrack.weights import places
 
 error_of = functools.partial(command_line.error_of, "tune")
 
@@ -110,7 +110,7 @@ def test_mistakes_are_one_sentence(options, tmp_path, capsys, data_dir):
 
 
 def test_missing_weights_are_answered_with_the_command_that_brings_them(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path))
     line = error_of(capsys, "--tracker=siamban", f"--out={tmp_path / 'mine'}")
     assert "there are no weights" in line
     assert "jaxtrack weights import" in line

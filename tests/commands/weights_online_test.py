@@ -10,7 +10,7 @@ from online_weights import RPN_LAYERS, VGG_M, ZF_LAYERS, hwio, mdnet_tensors, sa
 
 from jaxtrack import trackers
 from jaxtrack.__main__ import main
-from jaxtrack.weights import known, store
+from jaxtrack.weights import known, places, store
 
 error_of = functools.partial(command_line.error_of, "weights")
 
@@ -22,7 +22,7 @@ def run(*arguments):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The user's folder of weights, empty, and no other."""
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "weights"))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path / "weights"))
     return tmp_path / "weights"
 
 

@@ -15,7 +15,7 @@ from jaxtrack.__main__ import main
 from jaxtrack.commands.train import write_weights
 from jaxtrack.evaluation import provenance
 from jaxtrack.training.config import TrainConfig
-from jaxtrack.weights import names, shapes, store
+from jaxtrack.weights import names, places, shapes, store
 
 NANO = "nanotrack_v1"
 error_of = functools.partial(command_line.error_of, "weights")
@@ -42,7 +42,7 @@ def trained(state, tmp_path):
 def shipped(trained, tmp_path, monkeypatch):
     """The same weights, packed as the only ones that come with jaxtrack; the user's folder is empty."""
     monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "weights"))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path / "weights"))
     assert run("pack", trained, "--out", tmp_path / "shipped", "--name", "nano", "--half", "--command", COMMAND) == 0
     return tmp_path / "shipped" / "nano.safetensors"
 

@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 
 from jaxtrack.__main__ import main
-from jaxtrack.weights import known, store
+from jaxtrack.weights import known, places, store
 
 NANO = "nanotrack_v1"
 error_of = functools.partial(command_line.error_of, "weights")
@@ -240,7 +240,7 @@ def test_a_row_is_never_broken_where_a_program_reads_it(published, state, monkey
 
 
 def test_a_misspelt_name_gets_a_suggestion(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path))
     for command in ("inspect", "verify"):
         assert "did you mean siamban_nano" in error_of(capsys, command, "siamban_nan")
 

@@ -9,7 +9,7 @@ import pytest
 from jaxtrack.errors import UserError
 from jaxtrack.online import framework, loading
 from jaxtrack.online.framework import Framework
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 # A module of networks, as far as it is looked at here.
 NETWORKS = SimpleNamespace(
@@ -26,7 +26,7 @@ def weights(monkeypatch):
     def of(architecture):
         meta = SimpleNamespace(architecture=architecture)
         content = {"params": {"backbone": 1.0, "head": {"kept": 5, "dropped": 6}}}
-        monkeypatch.setattr(store, "locate", lambda name: Path(f"{name}.safetensors"))
+        monkeypatch.setattr(places, "locate", lambda name: Path(f"{name}.safetensors"))
         monkeypatch.setattr(store, "load", lambda path: (content, meta))
         monkeypatch.setattr(store, "checked_sha256", lambda path: f"sha256 of {path}")
 

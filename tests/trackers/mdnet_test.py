@@ -17,7 +17,7 @@ from jaxtrack.online.frame_memory import Samples
 from jaxtrack.running import programs
 from jaxtrack.trackers import mdnet
 from jaxtrack.trackers.mdnet import CONFIGS, Config, Ranking
-from jaxtrack.weights import known, online, store
+from jaxtrack.weights import known, online, places, store
 
 TINY = Architecture(VGGM((4, 8, 8)), MDNetHead(16, dropout=0.2))
 CONFIG = Config(framework=small(), loss=Ranking(ranking=0.5), location="normalised")
@@ -294,7 +294,7 @@ def weights(monkeypatch):
     content = models.shapes(ARCHITECTURES["mdnet_small"])
 
     def of(architecture):
-        monkeypatch.setattr(store, "locate", lambda name: Path(f"{name}.safetensors"))
+        monkeypatch.setattr(places, "locate", lambda name: Path(f"{name}.safetensors"))
         monkeypatch.setattr(store, "load", lambda path: (content, SimpleNamespace(architecture=architecture)))
         return content["params"]
 
@@ -317,7 +317,7 @@ def test_of_a_file_with_a_backbone_alone_its_layers_are_taken_and_the_head_is_ra
     layers = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0, np.float32), drawn["backbone"])
     content = {"params": {"backbone": {**layers, "conv4": {"kernel": np.zeros(3), "bias": np.zeros(3)}}}}
     kind = SimpleNamespace(architecture="vgg_m")
-    monkeypatch.setattr(store, "locate", lambda name: Path(f"{name}.safetensors"))
+    monkeypatch.setattr(places, "locate", lambda name: Path(f"{name}.safetensors"))
     monkeypatch.setattr(store, "load", lambda path: (content, kind))
     config = Config(architecture="mdnet_tiny", weights="vgg_m")
     found = mdnet.init_params(config, jax.random.key(0))

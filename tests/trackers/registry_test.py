@@ -12,7 +12,7 @@ from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.images import make_frame
 from jaxtrack.tracker import Tracker
 from jaxtrack.trackers import deeptrack, mdnet, opencv, rpn2t, siamese
-from jaxtrack.weights import store
+from jaxtrack.weights import places
 
 
 def test_every_module_with_configs_is_found():
@@ -36,7 +36,7 @@ def test_default_configs_are_frozen_and_lead_back_to_their_tracker(name):
 
 
 def test_the_default_tracker_runs_without_any_file_of_the_users(tmp_path, monkeypatch):
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path))
     method = trackers.build(trackers.DEFAULT, trackers.default_config(trackers.DEFAULT))
     assert isinstance(method, trackers.JaxMethod)
     method.params()
@@ -113,7 +113,7 @@ def test_a_missing_module_of_jaxtrack_is_a_defect_and_not_an_optional_package(im
 
 @pytest.mark.parametrize("name", trackers.names())
 def test_every_tracker_is_loaded_or_answered_with_what_it_needs(name, tmp_path, monkeypatch):
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path))
     monkeypatch.chdir(tmp_path)
     if name.startswith("opencv"):
         with pytest.raises(UserError, match=r"runs on the host|the contrib build has"):

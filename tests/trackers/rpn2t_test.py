@@ -20,7 +20,7 @@ from jaxtrack.online.mining import Mining
 from jaxtrack.running import programs
 from jaxtrack.trackers import rpn2t
 from jaxtrack.trackers.rpn2t import CONFIGS, Config, Loss, Score
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 TINY = Architecture(ZF((4, 4, 6, 6, 6), "student_a"), AnchorHead(8), 107)
 LEARNING = Mining(
@@ -228,7 +228,7 @@ def weights(monkeypatch):
     content = {"backbone": {"conv1": 1}, "head": {"conv": 2, "scores": 3, "deltas": 4}}
 
     def of(architecture):
-        monkeypatch.setattr(store, "locate", lambda name: Path(f"{name}.safetensors"))
+        monkeypatch.setattr(places, "locate", lambda name: Path(f"{name}.safetensors"))
         monkeypatch.setattr(
             store, "load", lambda path: ({"params": content}, SimpleNamespace(architecture=architecture))
         )

@@ -19,7 +19,7 @@ from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.models.siamese import ARCHITECTURES, for_inference
 from jaxtrack.trackers import siamese
 from jaxtrack.trackers.siamese import CONFIGS, Config, Lost, Network
-from jaxtrack.weights import pytorch, store
+from jaxtrack.weights import places, pytorch, store
 from jaxtrack.weights.names import to_flax
 
 # Section 13.3 of the specification: BGR value (3x + 5y + 70c) mod 256.
@@ -304,14 +304,14 @@ def test_damaged_weights_are_told_even_where_all_results_are_stored_already(narr
 
 
 def test_a_training_of_ones_own_or_a_shipped_file_is_what_the_small_network_tracks_with(narrow_weights, monkeypatch):
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(narrow_weights.parent / "none"))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(narrow_weights.parent / "none"))
     monkeypatch.setattr(store, "SHIPPED", narrow_weights.parent)
     shipped = narrow_weights.rename(narrow_weights.with_stem("siamban_nano"))
     assert siamese.weights_file(CONFIGS["siamban_nano"]) == shipped
 
 
 def test_missing_weights_are_answered_with_the_command_that_brings_them(tmp_path, monkeypatch):
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match=r"no weights .*siamban_r50.safetensors: .*jaxtrack weights import"):
         siamese.init_params(CONFIGS["siamban"], jax.random.key(0))
 

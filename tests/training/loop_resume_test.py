@@ -131,7 +131,8 @@ TWO = textwrap.dedent("""
         checkpoints.Checkpoints.save = save
     state = loop.train(tiny_training.config(validation_pairs=6), Path({folder!r}))
     if sys.argv[1] == "0":
-        np.savez({folder!r} + ".npz", *[np.asarray(leaf) for leaf in jax.tree.leaves((state.params, state.batch_stats, state.optimiser))])
+        leaves = jax.tree.leaves((state.params, state.batch_stats, state.optimiser))
+        np.savez({folder!r} + ".npz", *[np.asarray(leaf) for leaf in leaves])
 """)
 
 

@@ -10,7 +10,7 @@ from weight_files import META, NANO
 from jaxtrack.commands.train import write_weights
 from jaxtrack.models import siamese
 from jaxtrack.training.config import TrainConfig
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +40,6 @@ def trained(variables, tmp_path):
 def folders(variables, tmp_path, monkeypatch):
     """The user's folder, empty, and a shipped folder with one file called nano."""
     monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "mine"))
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path / "mine"))
     store.save(tmp_path / "shipped", "nano", variables, META)
     return tmp_path / "mine", tmp_path / "shipped"

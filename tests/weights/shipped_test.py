@@ -12,13 +12,13 @@ import pytest
 
 from jaxtrack.evaluation import provenance
 from jaxtrack.models import siamese
-from jaxtrack.weights import shapes, store
+from jaxtrack.weights import places, shapes, store
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_BYTES = 4_000_000
 
 
-@pytest.mark.parametrize("path", store.shipped() or [None], ids=lambda path: path.stem if path else "none")
+@pytest.mark.parametrize("path", places.shipped() or [None], ids=lambda path: path.stem if path else "none")
 def test_a_shipped_file_is_small_and_whole_and_says_how_it_was_made(path):
     if path is None:
         pytest.skip("no weights are shipped yet")
@@ -40,11 +40,11 @@ def test_the_default_trackers_weights_say_on_which_targets_and_at_which_step_the
     meta = store.read_meta(store.SHIPPED / "siamban_nano.safetensors")
     for text in ("4,512 of the 10,000 steps", "OTB-100: Skiing, Couple, Crossing, David, Jumping, Freeman1"):
         assert text in meta.note
-    assert store.chosen_on(meta.sha256) == meta.chosen_on == "six targets of OTB-100"
+    assert places.chosen_on(meta.sha256) == meta.chosen_on == "six targets of OTB-100"
 
 
 def test_nothing_else_lies_in_the_folder():
-    expected = {"README.md", *(file.name for path in store.shipped() for file in (path, path.with_suffix(".json")))}
+    expected = {"README.md", *(file.name for path in places.shipped() for file in (path, path.with_suffix(".json")))}
     assert {path.name for path in store.SHIPPED.iterdir()} == expected
 
 

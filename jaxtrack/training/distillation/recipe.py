@@ -21,7 +21,7 @@ from jaxtrack.models.rpn2t import Architecture
 from jaxtrack.training.distillation.config import DistillationConfig, Regions
 from jaxtrack.training.optimiser import Stage, merge
 from jaxtrack.training.task import AXIS, TrainState
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 
 def draw_region(config: Regions, key: jax.Array, size: jax.Array) -> jax.Array:
@@ -69,7 +69,7 @@ class Recipe(NamedTuple):
     def draw(self, key: jax.Array) -> Any:
         """See `Task`; nothing is random, the student begins with the teacher's weights."""
         del key
-        loaded, _ = store.load(store.locate(self.start))
+        loaded, _ = store.load(places.locate(self.start))
         return _variables(jax.tree.map(jnp.asarray, rpn2t.stored(loaded["params"])))
 
     def completed(self, loaded: Any, draw: Callable[[], Any]) -> Any:

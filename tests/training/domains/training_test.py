@@ -17,7 +17,7 @@ from jaxtrack.trackers import mdnet
 from jaxtrack.trackers.mdnet import Ranking
 from jaxtrack.training import loop
 from jaxtrack.training.domains import probe
-from jaxtrack.weights import store
+from jaxtrack.weights import places, store
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 ONE = jax.devices()[:1]
@@ -98,7 +98,7 @@ def test_the_weights_are_what_a_tracker_loads(uninterrupted, tmp_path):
 def test_a_training_starts_from_a_backbone_alone(tmp_path, monkeypatch):
     shapes = loop.make_recipe(tiny_domains.config()).shapes()["params"]["backbone"]
     backbone = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), shapes)
-    monkeypatch.setattr(store, "locate", lambda name: name)
+    monkeypatch.setattr(places, "locate", lambda name: name)
     monkeypatch.setattr(
         store, "load", lambda path: ({"params": {"backbone": backbone}}, store.Meta("vgg_m", "a file", ""))
     )
