@@ -138,16 +138,22 @@ def measure(name: str, rounds: int) -> dict[str, tuple[float, float]]:
 
 def time_torch(rounds: int) -> None:
     """Prints the milliseconds of SiamRPN++'s search network in PyTorch, the better of two layouts."""
-    import torch  # type: ignore[import-not-found]
     from torch_siamrpn import SearchNetwork
+
+    time_torch_network(SearchNetwork(), 255, rounds)
+
+
+def time_torch_network(network: Any, side: int, rounds: int) -> None:
+    """Prints the milliseconds of a network in PyTorch on an image of a side, in both layouts."""
+    import torch  # type: ignore[import-not-found]
 
     torch.set_num_threads(os.cpu_count() or 1)
     torch.set_flush_denormal(True)
-    network = SearchNetwork().eval()
+    network = network.eval()
     with torch.inference_mode():
         for layout in (torch.contiguous_format, torch.channels_last):
             network = network.to(memory_format=layout)  # type: ignore[call-overload]
-            x = torch.rand(1, 3, 255, 255).mul(255).contiguous(memory_format=layout)
+            x = torch.rand(1, 3, side, side).mul(255).contiguous(memory_format=layout)
             network(x)
             seconds = []
             for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Two trackers and a clip on which the contract of trackers is tried: a tiny one, and DeepTrack with small numbers."""
+"""Trackers and a clip on which the contract of trackers is tried: a tiny one, and others with small numbers."""
 
 import flax.struct
 import jax
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from siamese_synthetic import narrow, state
+from tadt_synthetic import small_tadt
 
 from jaxtrack import Prediction, Tracker, images
 from jaxtrack.models import siamese as models
@@ -63,7 +64,10 @@ def small_siamese():
 
 DRAWING = [pytest.param(wandering, WANDERING_PARAMS, id="wandering"), pytest.param(small_deeptrack, {}, id="deeptrack")]
 each_drawing_tracker = pytest.mark.parametrize(("tracker", "params"), DRAWING)
-each_tracker = pytest.mark.parametrize(("tracker", "params"), [*DRAWING, pytest.param(*small_siamese(), id="siamese")])
+each_tracker = pytest.mark.parametrize(
+    ("tracker", "params"),
+    [*DRAWING, pytest.param(*small_siamese(), id="siamese"), pytest.param(*small_tadt(), id="tadt")],
+)
 BOX = np.array([40.0, 30.0, 24.0, 32.0])
 
 

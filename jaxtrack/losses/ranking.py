@@ -1,6 +1,7 @@
-"""The ranking losses of "Ranking-Based Siamese Visual Tracking" (RBO, CVPR 2022), as printed and as released.
+"""Ranking losses of "Ranking-Based Siamese Visual Tracking" (RBO, CVPR 2022), as printed and as released; and TADT's.
 
-All take a batch of images with N anchors or points each: `probabilities float32 [B, N]` of the target, in [0, 1];
+That of "Target-Aware Deep Tracking" (TADT, CVPR 2019), `smooth_pairwise`, ranks the samples of one image. All others
+take a batch of images with N anchors or points each: `probabilities float32 [B, N]` of the target, in [0, 1];
 `labels int [B, N]`: 1 target, 0 background, -1 not counted; `ious float32 [B, N]` of the predicted boxes with the
 target's box. Each term is a sum over the images that contribute and their number. An image that has nothing to rank
 contributes nothing, and its gradient is exactly 0. What is labelled -1 may be anything, NaN included.
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtrack.losses.reduction import Term, term
 
 Variant = Literal["released", "paper"]
+Neighbours = Literal["all", "adjacent"]
 
 
 class IouRankingTerms(NamedTuple):
@@ -154,6 +156,37 @@ def original_iou_ranking(
     sums = _sum_over_pairs(-alpha * product, _pairs(p, valid, strict=False))
     n = jnp.sum(valid.astype(p.dtype), axis=1)
     return term(sums / _divisor(n, per_positive=per_positive), n >= 2)
+
+
+def smooth_pairwise(
+    scores: jax.Array, distances: jax.Array, where: jax.Array, *, pairs: Neighbours = "all"
+) -> jax.Array:
+    """ln(1 + sum over pairs of exp(f_i - f_j)), j being nearer to the target's size than i (TADT, eq. 5).
+
+    Its derivative by the scores is sum (z_i - z_j) exp(f_i - f_j) / (1 + sum exp(f_i - f_j)), z the unit vectors.
+    Eq. 6 prints 1 / L in place of 1 / e^L, which changes its length alone.
+
+    Args:
+      scores: `float32 [N]`, f; of samples in ascending order of their size.
+      distances: `float32 [N]`, how far each one's size is from the target's, of any unit; samples equally far are no
+        pair.
+      where: `bool [N]`, the samples that count; the others may hold anything.
+      pairs: "all", or "adjacent" ones: of neighbours in size, as in the released programs.
+
+    Returns:
+      `float32 []`; 0, with gradient 0, where there is no pair.
+    """
+    chex.assert_rank([scores, distances, where], 1)
+    chex.assert_equal_shape([scores, distances, where])
+    if pairs not in ("all", "adjacent"):
+        raise ValueError(f"pairs of the smooth ranking loss must be 'all' or 'adjacent', not {pairs!r}")
+    scores, distances = (jnp.where(where, values, 0.0) for values in (scores, distances))
+    ranked = (distances[:, None] > distances[None]) & where[:, None] & where[None]
+    if pairs == "adjacent":
+        index = np.arange(len(scores))
+        ranked &= np.abs(index[:, None] - index[None]) == 1
+    differences = jnp.where(ranked, scores[:, None] - scores[None], -jnp.inf)
+    return jax.nn.logsumexp(jnp.concatenate([jnp.zeros((1,), scores.dtype), differences.ravel()]))
 
 
 def _expectation(p: jax.Array, where: jax.Array) -> jax.Array:

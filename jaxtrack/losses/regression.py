@@ -1,4 +1,4 @@
-"""Losses of box regression, and the overlaps that ranking losses order by.
+"""Losses of box regression, the overlaps that ranking losses order by, and the ridge regression of maps.
 
 Boxes are (centre x, centre y, width, height) in any unit, as `jaxtrack.models.grids.Candidates` has them, or the four
 distances (left, top, right, bottom) > 0 from a point to the box's sides, in pixels of the search region.
@@ -91,6 +91,26 @@ def giou_loss(boxes_cxcywh: jax.Array, targets_cxcywh: jax.Array, where: jax.Arr
     chex.assert_rank([boxes_cxcywh, targets_cxcywh, where], [3, 3, 2])
     boxes_cxcywh, targets_cxcywh = (jnp.where(where[..., None], b, 1.0) for b in (boxes_cxcywh, targets_cxcywh))
     return term(1.0 - giou(boxes_cxcywh, targets_cxcywh), where)
+
+
+def ridge(predicted: jax.Array, target: jax.Array, weights: jax.Array, strength: jax.Array, where: jax.Array) -> Term:
+    """|Y - W * X|^2 + lambda |W|^2 (Li et al., "Target-Aware Deep Tracking", CVPR 2019, eq. 3), and the cells.
+
+    The loss is the sum, as it is printed. By the prediction it has the derivative 2 (W * X - Y), by which eq. 4 passes
+    back to the maps; the paper prints it with the other sign, so that a channel that lowers the loss is important.
+
+    Args:
+      predicted: `float32 [H, W]`, W * X.
+      target: `float32 [H, W]`, Y.
+      weights: of the regressor, any shape.
+      strength: `float32 []`, lambda.
+      where: `bool [H, W]`, the cells that count; the others may hold anything.
+    """
+    chex.assert_rank([predicted, target, where], 2)
+    chex.assert_equal_shape([predicted, target, where])
+    difference = jnp.where(where, predicted - target, 0.0)
+    squares = term(difference * difference, where)
+    return Term(squares.sum + strength * jnp.sum(weights * weights), squares.count)
 
 
 def _difference(predicted: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ from gradients import assert_gradients
 
 from jaxtrack import boxes
 from jaxtrack.losses.reduction import mean
-from jaxtrack.losses.regression import giou, giou_loss, iou, l1, ltrb_iou_loss, smooth_l1
+from jaxtrack.losses.regression import giou, giou_loss, iou, l1, ltrb_iou_loss, ridge, smooth_l1
 
 
 def single(value):
@@ -143,3 +143,42 @@ def test_gradients_are_those_of_finite_differences():
     assert_gradients(lambda a, b: jnp.sum(iou(a, b)), a, b)
     assert_gradients(lambda a, b: jnp.sum(giou(a, b)), a, b)
     assert_gradients(lambda a: mean(giou_loss(a, b, where)), a)
+
+
+# --- ridge regression of maps ------------------------------------------------------------------------------------
+
+
+def test_the_ridge_loss_by_hand():
+    predicted, target = single([[1, 2], [3, np.nan]]), single([[0, 2], [5, np.inf]])
+    where = jnp.asarray([[True, True], [True, False]])
+    loss, count = ridge(predicted, target, single([1, -2]), single(0.5), where)
+    assert float(loss) == 1 + 0 + 4 + 0.5 * (1 + 4)
+    assert float(count) == 3
+
+
+def correlated(maps, kernel):
+    """W * X, valid, spelt out."""
+    height, width = maps.shape[0] - kernel.shape[0] + 1, maps.shape[1] - kernel.shape[1] + 1
+    rows = [
+        [jnp.sum(maps[i : i + kernel.shape[0], j : j + kernel.shape[1]] * kernel) for j in range(width)]
+        for i in range(height)
+    ]
+    return jnp.stack([jnp.stack(row) for row in rows])
+
+
+def test_the_ridge_losses_gradients_are_those_of_finite_differences_and_eq_4s_but_for_the_sign():
+    rng = np.random.default_rng(0)
+    maps, kernel, target = rng.normal(size=(5, 4)), rng.normal(size=(2, 3)), rng.normal(size=(4, 2))
+    where = np.ones((4, 2), bool)
+
+    def loss(maps, kernel):
+        return ridge(correlated(maps, kernel), target, kernel, 0.3 * jnp.ones((), maps.dtype), where).sum
+
+    assert_gradients(loss, maps, kernel)
+    with jax.enable_x64(True):
+        found = jax.grad(loss)(maps, kernel)
+        residual = target - np.asarray(correlated(maps, kernel))
+    printed = np.zeros_like(maps)  # eq. 4: sum over the cells (i, j) of 2 (Y(i, j) - X_o(i, j)) W
+    for i, j in np.ndindex(4, 2):
+        printed[i : i + 2, j : j + 3] += 2 * residual[i, j] * kernel
+    np.testing.assert_allclose(found, -printed, rtol=1e-9)
