@@ -26,11 +26,20 @@ class _Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=32)
+def side_by_side(tracker: Tracker) -> Tracker:
+    """Several runs on the same frames as one tracker: boxes, keys and predictions have a leading axis of lanes."""
+    return Tracker(
+        init=jax.vmap(tracker.init, in_axes=(None, None, 0, 0)),
+        step=jax.vmap(tracker.step, in_axes=(None, 0, None)),
+    )
+
+
+@functools.lru_cache(maxsize=32)
 def _programs(tracker: Tracker, width: int) -> _Programs:
     return _Programs(
         fill=Program(functools.partial(_fill, width=width)),
         place=Program(_place, donate_argnums=(0,)),
-        step=Program(jax.vmap(tracker.step, in_axes=(None, 0, None)), donate_argnums=(1,)),
+        step=programs(side_by_side(tracker)).step,
     )
 
 

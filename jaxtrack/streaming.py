@@ -5,7 +5,6 @@ Several targets are lanes of one program over the same frames, each decoded and 
 nothing of the others.
 """
 
-import functools
 import itertools
 import time
 from collections.abc import Generator, Sequence
@@ -19,7 +18,8 @@ import numpy as np
 from jaxtrack.data.sequences import check_image_size
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame, as_rgb, make_frame
-from jaxtrack.running import Programs, chunk_length, load_chunk, programs
+from jaxtrack.lanes import side_by_side
+from jaxtrack.running import Programs, chunk_length, load_chunk, name_of, programs
 from jaxtrack.tracker import Prediction, Tracker, sequence_key
 
 
@@ -59,15 +59,6 @@ class HostSession(Protocol):
         ...
 
 
-@functools.lru_cache(maxsize=32)
-def side_by_side(tracker: Tracker) -> Tracker:
-    """Several targets in the same frames as one tracker: boxes, keys and predictions have a leading axis of targets."""
-    return Tracker(
-        init=jax.vmap(tracker.init, in_axes=(None, None, 0, 0)),
-        step=jax.vmap(tracker.step, in_axes=(None, 0, None)),
-    )
-
-
 def stream(
     tracker: Tracker,
     params: Any,
@@ -94,7 +85,7 @@ def stream(
       UserError: the video has no frames, or one of another size.
     """
     image, boxes = _first(video), np.asarray(boxes, np.float32)
-    frame, key = make_frame(image), sequence_key(seed, getattr(video, "name", ""))
+    frame, key = make_frame(image), sequence_key(seed, name_of(video))  # type: ignore[arg-type]
     if len(boxes) == 1:
         parts, start = programs(tracker), (frame, boxes[0], key)
     else:
@@ -132,11 +123,15 @@ def _first(video: Frames) -> np.ndarray:
     try:
         return as_rgb(video[0], _where(video, 0))
     except IndexError:
-        raise UserError(f"{getattr(video, 'name', '') or 'the video'} has no frames") from None
+        raise UserError(f"{_called(video)} has no frames") from None
+
+
+def _called(video: Frames) -> str:
+    return name_of(video) or "the video"  # type: ignore[arg-type]
 
 
 def _where(video: Frames, index: int) -> str:
-    return f"{getattr(video, 'name', '') or 'the video'}: frame {index + 1}"
+    return f"{_called(video)}: frame {index + 1}"
 
 
 def _images(video: Frames, first: int, count: int, size: tuple[int, ...]) -> list[np.ndarray]:

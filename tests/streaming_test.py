@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from contract import BOX, WANDERING_PARAMS, Clip, small_siamese, wandering
 
-from jaxtrack import UserError, run, streaming
+from jaxtrack import UserError, run
+from jaxtrack.lanes import side_by_side
 from jaxtrack.running import programs
 from jaxtrack.streaming import stream, stream_sessions
+from jaxtrack.tracker import Tracker
 from jaxtrack.trackers import opencv
 
 OTHER = np.array([80.0, 50.0, 20.0, 24.0])
@@ -63,6 +65,15 @@ def test_a_run_and_its_pieces_share_their_programs(clip):
     assert all(piece.seconds > 0 for piece in pieces)
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_what_compiling_takes_is_told_in_the_pieces_that_waited_for_it(clip, live):
+    fresh = Tracker(wandering.init, lambda *arguments: wandering.step(*arguments))
+    start, first, *others = stream(fresh, WANDERING_PARAMS, Endless(clip), BOX[None], live=live)
+    assert start.compile_seconds > 0
+    assert first.compile_seconds > 0
+    assert [piece.compile_seconds for piece in others] == [0] * (18 if live else 1)
+
+
 def test_a_target_among_several_has_the_boxes_that_it_has_alone(clip):
     tracker, params = wandering, WANDERING_PARAMS
     _, boxes, scores = joined(stream(tracker, params, Endless(clip), np.stack([BOX, OTHER, BOX]), 3))
@@ -77,7 +88,7 @@ def test_a_target_among_several_has_the_boxes_that_it_has_alone(clip):
 
 
 def test_several_targets_are_one_program_whatever_the_video_s_length(clip):
-    lanes = programs(streaming.side_by_side(wandering))
+    lanes = programs(side_by_side(wandering))
     list(stream(wandering, WANDERING_PARAMS, Endless(clip), np.stack([BOX, OTHER])))
     before = (lanes.init.compilations, lanes.chunk.compilations)
     list(stream(wandering, WANDERING_PARAMS, Endless(clip[:9]), np.stack([OTHER, OTHER])))

@@ -89,7 +89,6 @@ class Picker:
         from matplotlib.widgets import RectangleSelector
 
         self.boxes: list[Box] = []
-        self._size = image.shape[:2]
         self._axes = figure.add_subplot()
         self._axes.set_title(f"{_TITLE}:\n{_KEYS}closing the window")
         self._axes.imshow(image, extent=(0, image.shape[1], image.shape[0], 0))

@@ -118,6 +118,18 @@ def show(
             console.print(tables.sequence_table(comparison))
         if per_attribute:
             console.print(tables.tag_table(comparison))
-    ranked = options.ranks or comparisons[0].benchmark.edition not in interval.PRINTED
-    if ranked and len(comparisons[0].results) > 1:
-        console.print(tables.rank_table(comparisons, options.practical))
+    if options.ranks or comparisons[0].benchmark.edition not in interval.PRINTED:
+        _show_ranks(comparisons, options.practical, console)
+
+
+def _show_ranks(comparisons: Sequence[tables.Comparison], practical: float, console: Console) -> None:
+    """Prints the ranks of several trackers in the experiments in which there is something to rank by."""
+    if len(comparisons[0].results) < 2:
+        return
+    ranked = [comparison for comparison in comparisons if comparison.shared]
+    if ranked:
+        console.print(tables.rank_table(ranked, practical))
+    without = ", ".join(comparison.experiment for comparison in comparisons if not comparison.shared)
+    if without:
+        line = f"No ranks in {without}: there is no sequence that all trackers have"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

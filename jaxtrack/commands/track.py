@@ -95,9 +95,10 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     record = Record(options.start)
     began = time.perf_counter()
     picture = TrackPicture((image.shape[0], image.shape[1]), len(boxes), video.expected)
-    with contextlib.closing(pieces), _first_interrupt_noted() as stopped, _output(options, picture, source) as write:
-        _track(pieces, record, write, stopped, _what(entry, boxes), video.expected, quiet=options.quiet)
-        if options.save is not None:
+    with contextlib.closing(pieces), _first_interrupt_noted() as stopped:
+        with _output(options, picture, source) as write:
+            _track(pieces, record, write, stopped, _what(entry, boxes), video.expected, quiet=options.quiet)
+        if options.save is not None:  # after the video: it may lie in the folder of images, which appears only now
             write_text(options.save, record.text())
     _report(options, entry, record, source, image, time.perf_counter() - began)
     if stopped():

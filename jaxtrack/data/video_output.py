@@ -27,12 +27,15 @@ def check_output(path: Path, what: str, *, codec: str | None = None) -> None:
       codec: four letters, where the user names a codec.
 
     Raises:
-      UserError: another suffix, a folder in the file's place or the reverse, no right to write, a codec for images.
+      UserError: another suffix, a folder in the file's place or the reverse, a folder such as `.` or one that holds
+        something, no right to write, a codec for images.
     """
     if path.suffix and path.suffix.lower() not in CODECS and not path.is_dir():
         known = ", ".join(CODECS)
         raise UserError(f"{what}: {path} has the suffix {path.suffix}: give {known}, or a folder for images")
     if is_folder(path):
+        if path.name in ("", ".."):
+            raise UserError(f"{what}: {path} has no name of its own: name a new folder, or an empty one")
         if codec is not None:
             raise UserError(f"{what}: a codec is for video files, {path} is a folder of images")
         if path.is_file() or (path.is_dir() and any(path.iterdir())):

@@ -204,7 +204,7 @@ def test_two_results_in_one_file(clip, options, out, capsys):
 def test_a_full_disk_leaves_nothing(clip, options, out, capsys, monkeypatch):
     monkeypatch.setattr(video_output, "_opens", lambda path: False)
     assert "could not be written to its end" in error_of(capsys, clip, *options)
-    assert not out.exists()
+    assert nothing_is_left(out)
 
 
 # --- numbers and names ---------------------------------------------------------------------------------------------

@@ -143,6 +143,14 @@ def test_the_pictures_may_go_to_a_folder(clip, out):
     assert [number_of(video[i]) for i in range(len(video))] == list(range(20))
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_the_boxes_may_go_to_the_folder_of_the_pictures(clip, out, there):
+    if there:
+        out.mkdir()
+    assert track(clip, out, "--box", BOX, "--frames=2", f"--out={out}") == 0
+    assert sorted(path.name for path in out.iterdir()) == ["000000.jpg", "000001.jpg", "boxes.csv"]
+
+
 def test_frames_and_speed_of_the_video_can_be_chosen(clip, out):
     assert track(clip, out, "--box", BOX, "--start=4", "--frames=5", "--fps=7", f"--out={out / 'seen.mp4'}") == 0
     part = [VideoFile("", clip)[i] for i in range(4, 9)]

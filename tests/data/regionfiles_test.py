@@ -48,6 +48,11 @@ def test_an_annotation_with_nan_is_one_of_which_nothing_is_known(tmp_path, row):
     found = read_regions(written(tmp_path, f"1,2,3,4\n{row}\n"))
     assert found.codes.tolist() == [REGION, SKIPPED]
     assert np.isnan(found.corners[1]).all()
+    assert found.rectangle.tolist() == [True, False]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_number(tmp_path):
+    assert read_regions(written(tmp_path, "\ufeff1,2,3,4\r\n5,6,7,8\r\n")).present.tolist() == [True, True]
 
 
 @pytest.mark.parametrize(

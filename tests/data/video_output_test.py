@@ -1,4 +1,5 @@
 import contextlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,7 @@ def test_a_video_that_was_not_written_to_its_end_is_refused(tmp_path, monkeypatc
         ("out.gif", None, r"--out: .*out.gif has the suffix .gif: give .mp4, .*, or a folder for images"),
         ("full", None, "full is there already: images need a new or an empty folder"),
         ("file", None, "file is there already"),
+        ("empty/..", None, r"--out: .*/\.\. has no name of its own: name a new folder, or an empty one"),
         ("file/out.mp4", None, "cannot write to .*out.mp4: .*file is no folder"),
         ("new", "mp4v", "a codec is for video files, .*new is a folder of images"),
         ("out.mp4", "h264x", "a codec is named by four letters, such as mp4v or avc1, not 'h264x'"),
@@ -84,6 +86,14 @@ def test_what_cannot_be_written_gets_a_sentence_before(tmp_path, name, codec, me
     (tmp_path / "full" / "a.jpg").write_text("")
     with pytest.raises(UserError, match=message):
         check_output(tmp_path / name, "--out", codec=codec)
+
+
+@pytest.mark.parametrize("here", ["", ".", ".."])
+def test_the_working_folder_is_not_replaced_even_if_it_is_empty(tmp_path, monkeypatch, here):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UserError, match="has no name of its own"):
+        check_output(Path(here), "--out")
 
 
 def test_a_folder_without_the_right_to_write_is_refused_before(tmp_path, monkeypatch):

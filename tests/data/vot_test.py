@@ -56,6 +56,11 @@ def test_a_workspace_of_the_toolkit_is_read(tmp_path):
     assert [s.name for s in benchmarks.load("vot2018", tmp_path).sequences] == ["bag"]
 
 
+def test_of_two_copies_the_one_that_lies_in_the_given_folder_is_read(root):
+    write_sequence(root / "bag", 3)
+    assert [len(s) for s in benchmarks.load("vot2018", root).sequences] == [3]
+
+
 def test_a_part_is_called_a_part(root):
     part = benchmarks.load("vot2018", root)
     assert part.title == "1 of the 60 sequences of VOT2018"
@@ -67,13 +72,15 @@ def test_a_part_is_called_a_part(root):
 def test_tags_are_padded_and_found_under_their_old_names(root):
     folder = root / "vot2018" / "bag"
     (folder / "occlusion.tag").write_text("0\n1\n")
-    (folder / "size.label").write_text("1\n0\n0\n1\n")
+    (folder / "size.label").write_text("1\n0\n0\n1\n1\n")  # one more than there are frames
+    (folder / "motion.label").write_text("0\n0\n0\n1\n")
     [bag] = benchmarks.load("vot2018", root).sequences
     assert bag.tagged("occlusion").tolist() == [False, True, False, False]
     assert bag.tagged("size_change").tolist() == [True, False, False, True]
+    assert bag.tagged("motion_change").tolist() == [False, False, False, True]
     assert bag.tagged("empty").tolist() == [False, False, True, False]
     assert bag.tagged("all").all()
-    assert bag.attributes == {"occlusion", "size_change"}
+    assert bag.attributes == {"occlusion", "size_change", "motion_change"}
 
 
 def test_a_tag_that_is_no_list_of_zeros_and_ones_is_refused(root):

@@ -1,7 +1,7 @@
 """The interval of lengths over which the expected overlap is averaged.
 
 The challenges print one per edition. VOT's MATLAB toolkit finds it from the lengths of the sequences, and so does
-`estimate`: it finds the three printed ones.
+`estimate`: from those of VOT2015 and VOT2018 it finds the printed ones. VOT2019's lengths are not all known here.
 """
 
 import math

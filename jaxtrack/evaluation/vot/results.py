@@ -95,6 +95,8 @@ class StoredTrajectories:
     def frames_per_second(self, experiment: str, sequence: VotSequence) -> float:
         """Speed of the first repetition, initialisations left out; NaN if unknown."""
         path = self.path(experiment, sequence.name, 0)
+        if not self.done(experiment, sequence, 0):
+            return float("nan")
         try:
             seconds = np.array([float(x) for x in _times(path).read_text("utf-8").split()])
         except (OSError, ValueError):

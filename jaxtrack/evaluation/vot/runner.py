@@ -10,7 +10,10 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+
 from jaxtrack import trackers
+from jaxtrack.compilation import OutOfMemoryError
 from jaxtrack.data.regionfiles import StartBox
 from jaxtrack.data.vot import VotBenchmark, VotSequence
 from jaxtrack.errors import UserError
@@ -159,6 +162,7 @@ def _run_jobs(
 def _run_one(
     job: _Job, runs: supervised.Runs, settings: Settings, report: "functools.partial[None]"
 ) -> list[supervised.Trajectory]:
+    name = job.sequence.name
     try:
         return supervised.run(
             job.sequence,
@@ -168,8 +172,14 @@ def _run_one(
             rules=settings.rules,
             on_progress=report,
         )
+    except (OutOfMemoryError, jax.errors.JaxRuntimeError) as error:
+        # Other programs and processes need memory too: what should have fitted may fail as it runs.
+        if settings.lanes == 1 or not (isinstance(error, OutOfMemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+            raise
+        raise UserError(
+            f"{name}: {settings.lanes} repetitions side by side do not fit into memory: take fewer by --vot.lanes"
+        ) from error
     except UserError as error:
-        name = job.sequence.name
         raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
 
 

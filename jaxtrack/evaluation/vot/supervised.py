@@ -102,7 +102,10 @@ class LaneRuns:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What trackers are shown: `image` changes the images, `box` the boxes they start from, given a generator."""
+    """What trackers are shown: `image` changes the images, `box` the boxes they start from, given a generator.
+
+    A box that would leave the image altogether is not changed.
+    """
 
     image: Callable[[np.ndarray], np.ndarray] = lambda image: image
     box: Callable[[np.ndarray, np.random.Generator], np.ndarray] = lambda box, random: box
@@ -165,7 +168,8 @@ def run(
     """
     rules = rules or Rules()
     shown, overlap = EXPERIMENTS[experiment], functools.partial(_overlap, sequence, rules)
-    starts, startable = sequence.regions.start_boxes(start_box), _startable(sequence, start_box)
+    starts, inside = sequence.regions.start_boxes(start_box), functools.partial(_inside, sequence.size)
+    startable = sequence.regions.present & inside(starts)
     count = len(sequence)
     done = [
         Trajectory(np.full((count, 4), np.nan), np.full(count, SKIPPED, np.int8), np.zeros(count)) for _ in runs.seeds
@@ -186,7 +190,8 @@ def run(
                 del restart[i]
                 name = sequence.name if t == 0 else f"{sequence.name}@{t}"
                 random = np.random.default_rng(session_seed(runs.seeds[i], f"{experiment}/{name}"))
-                begin = functools.partial(runs.start, i, image, shown.box(starts[t], random), name)
+                changed = shown.box(starts[t], random)
+                begin = functools.partial(runs.start, i, image, changed if inside(changed) else starts[t], name)
                 _, done[i].seconds[t] = _timed(runs, begin)
                 done[i].codes[t] = STARTED
         if on_progress is not None and (t % _PROGRESS_EVERY_FRAMES == 0 or t == count - 1):
@@ -214,12 +219,10 @@ def _overlap(sequence: VotSequence, rules: Rules, box: np.ndarray, t: int) -> fl
     return float(overlaps(corners_of_boxes(box[None]), truth, bounds, rules.drawing)[0])
 
 
-def _startable(sequence: VotSequence, start_box: StartBox) -> np.ndarray:
-    """`bool [N]`: frames with an annotation whose box a tracker can start from."""
-    x, y, w, h = sequence.regions.start_boxes(start_box).T
-    width, height = sequence.size
-    inside = (x < width) & (y < height) & (x + w > 0) & (y + h > 0)
-    return sequence.regions.present & inside & (w > 0) & (h > 0)
+def _inside(size: tuple[int, int], boxes: np.ndarray) -> np.ndarray:
+    """`bool [...]`: which of the boxes `[..., 4]` a tracker can start from in images of a size (width, height)."""
+    x, y, w, h = np.moveaxis(np.asarray(boxes, np.float32).astype(np.float64), -1, 0)  # as trackers are given them
+    return (x < size[0]) & (y < size[1]) & (x + w > 0) & (y + h > 0) & (w > 0) & (h > 0)
 
 
 def _timed(runs: Runs, work: Callable[[], Any]) -> tuple[Any, float]:

@@ -23,7 +23,7 @@ from jaxtrack.evaluation.vot import measures, ranks
 from jaxtrack.evaluation.vot.measures import Rules, SequenceScore
 from jaxtrack.evaluation.vot.results import StoredTrajectories
 from jaxtrack.files import write_text
-from jaxtrack.weights import store as weights
+from jaxtrack.weights import places
 
 _LOOK: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
 
@@ -80,6 +80,12 @@ class Comparison:
         """The sequences that a tracker has, in the benchmark's order."""
         return [s.name for s in self.benchmark.sequences if s.name in result.scores[self.experiment]]
 
+    @property
+    def shared(self) -> list[str]:
+        """The sequences that all trackers have, in the benchmark's order."""
+        found = [result.scores[self.experiment] for result in self.results]
+        return [s.name for s in self.benchmark.sequences if all(s.name in scores for scores in found)]
+
     def eao(self, result: Result, tag: str | None = None) -> float:
         """Expected average overlap of a tracker, NaN without an interval; with a tag, segments weighed by it."""
         names = self.covered(result)
@@ -92,7 +98,7 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Column:
+class Column:
     """A number of the table: its label, how many digits are shown, and whether higher is better."""
 
     label: str
@@ -101,13 +107,16 @@ class _Column:
     digits: int = 3
 
 
-_COLUMNS: Mapping[str, _Column] = MappingProxyType(
+COLUMNS: Mapping[str, Column] = MappingProxyType(
     {
-        "accuracy": _Column("A", measures.accuracy),
-        "robustness": _Column("R", measures.robustness, higher=False),
-        "lost": _Column("lost", measures.lost, higher=False, digits=1),
+        "accuracy": Column("A", measures.accuracy),
+        "robustness": Column("R", measures.robustness, higher=False),
+        "lost": Column("lost", measures.lost, higher=False, digits=1),
     }
 )
+
+EAO = Column("EAO", lambda _: math.nan)
+"""Of a comparison, which knows the interval; see `Comparison.eao`."""
 
 
 def score_all(
@@ -139,7 +148,7 @@ def from_stored(
         scores,
         {sequence.name: stored.frames_per_second(experiments[0], sequence) for sequence in sequences},
         stored.store.identity["config"].get("tuned_on", ""),
-        weights.chosen_on(stored.store.identity.get("weights_sha256")),
+        places.chosen_on(stored.store.identity.get("weights_sha256")),
     )
 
 
@@ -155,17 +164,17 @@ def summary_table(comparison: Comparison) -> Table:
         caption += " Rows with fewer sequences are of those sequences and are not compared with the others."
     table = Table(title=Text(comparison.title), caption=caption, **_LOOK)
     table.add_column("tracker", overflow="fold")
-    shown = {**_COLUMNS, "eao": _Column("EAO", lambda _: math.nan)}
+    shown = {**COLUMNS, "eao": EAO}
     for label in (*(column.label for column in shown.values()), "fps", "seqs", "reps"):
         table.add_column(label, justify="right", no_wrap=True)
     table.add_column("run", no_wrap=True)
-    best = {
-        key: _best([row[key] if row["sequences"] == most else math.nan for row in rows], column)
+    bests = {
+        key: best([row[key] if row["sequences"] == most else math.nan for row in rows], column)
         for key, column in shown.items()
     }
     count = len(comparison.benchmark.sequences)
     for i, (result, row) in enumerate(zip(comparison.results, rows, strict=True)):
-        cells = [Text(_number(row[key], c.digits), style="bold" if i in best[key] else "") for key, c in shown.items()]
+        cells = [Text(_number(row[key], c.digits), style="bold" if i in bests[key] else "") for key, c in shown.items()]
         seqs = f"{row['sequences']}" if row["sequences"] == count else f"{row['sequences']}/{count}"
         table.add_row(
             Text(result.label), *cells, _number(row["fps_median"], 1), seqs, row["repetitions"], result.run_id
@@ -198,7 +207,11 @@ def tag_table(comparison: Comparison) -> Table:
 
 
 def rank_table(comparisons: Sequence[Comparison], practical: float) -> Table:
-    """Rows are trackers, columns their accuracy and robustness ranks in each experiment, and the mean of all."""
+    """Rows are trackers, columns their accuracy and robustness ranks in each experiment, and the mean of all.
+
+    Raises:
+      UserError: there is an experiment without a sequence that all trackers have.
+    """
     table = Table(title=Text(f"A / R ranks on {comparisons[0].benchmark.title}"), **_LOOK)
     table.add_column("tracker")
     for label in (*(comparison.experiment for comparison in comparisons), "mean"):
@@ -217,10 +230,10 @@ def rank_rows(comparison: Comparison, practical: float) -> list[ranks.Ranks]:
     Raises:
       UserError: there is no such sequence.
     """
-    scores = [result.scores[comparison.experiment] for result in comparison.results]
-    shared = [s.name for s in comparison.benchmark.sequences if all(s.name in found for found in scores)]
+    shared = comparison.shared
     if not shared:
         raise UserError(f"ranks: there is no sequence of {comparison.benchmark.title} that all trackers have")
+    scores = [result.scores[comparison.experiment] for result in comparison.results]
     return ranks.rank([[found[name] for name in shared] for found in scores], practical=practical)
 
 
@@ -246,7 +259,7 @@ def summary_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "frames": sum(score.frames for score in scores),
             "repetitions": "-".join(str(n) for n in dict.fromkeys((runs[0], runs[-1]))) if runs else "",
         }
-        record |= {key: column.of(scores) if scores else math.nan for key, column in _COLUMNS.items()}
+        record |= {key: column.of(scores) if scores else math.nan for key, column in COLUMNS.items()}
         record |= {
             "eao": comparison.eao(result),
             "eao_low": low,
@@ -310,12 +323,13 @@ def _json(comparison: Comparison) -> dict[str, Any]:
     return {"title": comparison.title, "trackers": trackers, "sequences": sequence_rows(comparison)}
 
 
-def _best(values: Sequence[float], column: _Column) -> set[int]:
+def best(values: Sequence[float], column: Column) -> set[int]:
+    """Indices of the best values as far as the printed digits tell; none where there is nothing to compare."""
     rounded = {i: round(value, column.digits) for i, value in enumerate(values) if np.isfinite(value)}
     if len(rounded) < 2:
         return set()
-    best = (max if column.higher else min)(rounded.values())
-    return {i for i, value in rounded.items() if value == best}
+    first = (max if column.higher else min)(rounded.values())
+    return {i for i, value in rounded.items() if value == first}
 
 
 def _number(value: float, digits: int = 3) -> str:

@@ -59,12 +59,25 @@ def test_equivalence_of_neighbours_is_not_passed_on():
     assert [r.robustness for r in found] == [(1 + 2) / 2, (1 + 2 + 3) / 3, (2 + 3) / 2]
 
 
+def test_accuracy_is_equivalent_down_to_a_p_of_a_twentieth():
+    random = np.random.default_rng(0)
+    base, noise = random.uniform(0.4, 0.9, 60), random.normal(0, 0.1, 60)
+    for shift, apart in ((0.015, False), (0.035, True)):
+        other = base + noise + shift
+        p = scipy.stats.wilcoxon(base, other, correction=False, method="asymptotic").pvalue
+        assert p < 0.05 if apart else 0.05 < p < 0.4
+        found = ranks.rank([[score(base, [0])], [score(other, [0])]])
+        assert [r.accuracy for r in found] == ([2, 1] if apart else [1.5, 1.5])
+
+
 def test_small_differences_may_be_declared_practically_none():
     one, other = np.full(40, 0.50), np.full(40, 0.52)
     apart = ranks.rank([[score(one, [0])], [score(other, [0])]])
     together = ranks.rank([[score(one, [0])], [score(other, [0])]], practical=0.05)
     assert [r.accuracy for r in apart] == [2, 1]
     assert [r.accuracy for r in together] == [1.5, 1.5]
+    limit = ranks.rank([[score(np.full(40, 0.5), [0])], [score(np.full(40, 0.75), [0])]], practical=0.25)
+    assert [r.accuracy for r in limit] == [1.5, 1.5]
 
 
 def test_failures_that_never_vary_differ_where_they_are_not_equal():

@@ -32,7 +32,7 @@ def publish(folder, name, rows, repetitions=1, experiment="baseline"):
 def trajectory(codes, box=(100, 100, 40, 40), seconds=0.5):
     codes = np.array(codes, np.int8)
     boxes = np.where((codes == REGION)[:, None], np.array(box, float), np.nan)
-    return Trajectory(boxes, codes, np.full(len(codes), seconds))
+    return Trajectory(boxes, codes, np.broadcast_to(seconds, len(codes)))
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def stored(tmp_path):
 
 def test_a_trajectory_is_read_as_it_was_written_and_lies_where_vot_expects_it(stored):
     video = sequence(4)
-    stored.write("baseline", "toy", 0, trajectory([STARTED, REGION, FAILED, 0]))
+    stored.write("baseline", "toy", 0, trajectory([STARTED, REGION, FAILED, 0], seconds=[9, 0.25, 0.75, 0]))
     folder = stored.store.directory / "baseline" / "toy"
     assert (folder / "toy_001.txt").read_text() == "1\n100.0000,100.0000,40.0000,40.0000\n2\n0\n"
-    assert (folder / "toy_001_time.value").read_text() == "0.500000\n" * 4
+    assert (folder / "toy_001_time.value").read_text().split() == ["9.000000", "0.250000", "0.750000", "0.000000"]
     [found] = stored.read("baseline", video, 5)
     assert found.codes.tolist() == [STARTED, REGION, FAILED, 0]
     assert stored.frames_per_second("baseline", video) == 2  # of the two frames that were tracked
@@ -80,7 +80,18 @@ def test_three_equal_repetitions_show_a_tracker_that_draws_nothing(stored):
 def test_an_unknown_speed_is_no_error(stored):
     video = sequence(2)
     stored.write("baseline", "toy", 0, trajectory([STARTED, REGION]))
-    stored.path("baseline", "toy", 0).with_name("toy_001_time.value").unlink()
+    times = stored.path("baseline", "toy", 0).with_name("toy_001_time.value")
+    times.write_text("0.5\n")
+    assert np.isnan(stored.frames_per_second("baseline", video))
+    times.unlink()
+    assert np.isnan(stored.frames_per_second("baseline", video))
+
+
+def test_times_without_a_trajectory_as_a_kill_leaves_them_are_nothing(stored):
+    video = sequence(2)
+    stored.write("baseline", "toy", 0, trajectory([STARTED, REGION]))
+    stored.path("baseline", "toy", 0).unlink()
+    assert stored.read("baseline", video, 1) == []
     assert np.isnan(stored.frames_per_second("baseline", video))
 
 

@@ -1,17 +1,20 @@
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from toy_vot import Scripted, sequence
 from walking import WALK
 
 from jaxtrack import trackers
+from jaxtrack.compilation import OutOfMemoryError
 from jaxtrack.data.vot import VotBenchmark
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation.progress import Reporter
-from jaxtrack.evaluation.runner import Entry
+from jaxtrack.evaluation.runner import Entry, session_seed
 from jaxtrack.evaluation.vot import runner
+from jaxtrack.tracker import Tracker
 
 HIT = (101, 100, 40, 40)
 
@@ -44,6 +47,13 @@ def steady(monkeypatch):
     method = trackers.HostMethod(lambda seed: Scripted([HIT] * 99, asked))
     monkeypatch.setattr(trackers, "build", lambda name, config: method)
     return asked
+
+
+@pytest.fixture
+def walk(monkeypatch):
+    """A tracker in JAX that walks at random."""
+    method = trackers.JaxMethod(WALK, lambda: np.float32(9))
+    monkeypatch.setattr(trackers, "build", lambda name, config: method)
 
 
 def benchmark(*lengths):
@@ -92,6 +102,11 @@ def test_repetitions_have_seeds_of_their_own(tmp_path, log):
     assert len(set(filter(lambda entry: isinstance(entry, int), log))) == 4
 
 
+def test_sessions_have_seeds_of_their_own_in_each_sequence_too(tmp_path, log):
+    evaluate(tmp_path, 3, 3)
+    assert [entry for entry in log if isinstance(entry, int)] == [session_seed(0, "video0"), session_seed(0, "video1")]
+
+
 def test_after_three_equal_repetitions_a_sequence_is_done(tmp_path, steady):
     stored = evaluate(tmp_path, 3, repeats=15)
     assert files(stored) == [f"baseline/video0/video0_00{i}.txt" for i in (1, 2, 3)]
@@ -116,9 +131,7 @@ def test_other_rules_make_another_run(tmp_path, steady):
     assert len(ids) == 3
 
 
-def test_lanes_are_part_of_the_run_of_a_tracker_in_jax_and_repetitions_do_not_depend_on_them(tmp_path, monkeypatch):
-    method = trackers.JaxMethod(WALK, lambda: np.float32(9))
-    monkeypatch.setattr(trackers, "build", lambda name, config: method)
+def test_lanes_are_part_of_the_run_of_a_tracker_in_jax_and_repetitions_do_not_depend_on_them(tmp_path, walk):
     one = evaluate(tmp_path, 12, repeats=3)
     # Two lanes and three repetitions: the second batch has a lane to spare.
     two = evaluate(tmp_path, 12, repeats=3, settings=runner.Settings(lanes=2))
@@ -130,9 +143,7 @@ def test_lanes_are_part_of_the_run_of_a_tracker_in_jax_and_repetitions_do_not_de
         assert a.corners == pytest.approx(b.corners, abs=2e-3, nan_ok=True)
 
 
-def test_lanes_that_were_killed_go_on_with_what_is_missing(tmp_path, monkeypatch):
-    method = trackers.JaxMethod(WALK, lambda: np.float32(9))
-    monkeypatch.setattr(trackers, "build", lambda name, config: method)
+def test_lanes_that_were_killed_go_on_with_what_is_missing(tmp_path, walk):
     settings = runner.Settings(lanes=2)
     stored = evaluate(tmp_path, 12, repeats=2, settings=settings)
     path = stored.store.directory / "baseline/video0/video0_002.txt"
@@ -142,20 +153,90 @@ def test_lanes_that_were_killed_go_on_with_what_is_missing(tmp_path, monkeypatch
     assert path.read_bytes() == content
 
 
-def test_progress_counts_the_frames_of_all_repetitions(tmp_path, log):
-    class Heard(Reporter):
-        total, done = 0, 0
+class Heard(Reporter):
+    """Keeps how many frames were to be tracked, and how many of the last batch were."""
 
-        def begin(self, frames):
-            self.total = frames
+    total, done = 0, 0
 
-        def frames(self, done):
-            self.done = done
+    def begin(self, frames):
+        self.total = frames
 
+    def frames(self, done):
+        self.done = done
+
+
+def test_progress_counts_the_frames_of_all_repetitions_that_are_left(tmp_path, log):
     heard = Heard()
     evaluate(tmp_path, 5, 4, repeats=2, reporter=heard)
-    assert heard.total == 18
-    assert heard.done == 4
+    assert (heard.total, heard.done) == (18, 4)
+    evaluate(tmp_path, 5, 4, repeats=3, reporter=heard)
+    assert (heard.total, heard.done) == (9, 4)
+
+
+def test_progress_of_lanes_is_that_of_all_of_them(tmp_path, walk):
+    heard = Heard()
+    evaluate(tmp_path, 12, repeats=3, settings=runner.Settings(lanes=2), reporter=heard)
+    assert (heard.total, heard.done) == (36, 12)  # in the second batch a single repetition is wanted
+    evaluate(tmp_path, 12, repeats=2, seed=9, settings=runner.Settings(lanes=2), reporter=heard)
+    assert (heard.total, heard.done) == (24, 24)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_what_compiling_takes_is_known_to_the_clock(width):
+    walk = Tracker(WALK.init, lambda *arguments: WALK.step(*arguments))  # so that nothing is compiled yet
+    runs = runner._maker(trackers.JaxMethod(walk, lambda: np.float32(9)), width)(list(range(width)))
+    image = np.zeros((48, 64, 3), np.uint8)
+    told = [runs.compile_seconds]
+    for run in range(width):
+        runs.start(run, image, np.array([20.0, 10, 8, 8]), "toy")
+    told.append(runs.compile_seconds)
+    runs.update(image, range(width))
+    told.append(runs.compile_seconds)
+    assert told[0] == 0 < told[1] < told[2]
+
+
+def test_weights_are_part_of_the_run_and_refused_before_it_leaves_a_folder(tmp_path, monkeypatch):
+    def unloadable():
+        raise UserError("weights of another tracker")
+
+    def with_weights(sha256, params):
+        method = trackers.JaxMethod(WALK, params, sha256)
+        monkeypatch.setattr(trackers, "build", lambda name, config: method)
+
+    with_weights("ab" * 32, unloadable)
+    with pytest.raises(UserError, match="weights of another tracker"):
+        evaluate(tmp_path, 3)
+    assert list(tmp_path.iterdir()) == []
+    ids = set()
+    for sha256 in ("ab" * 32, "cd" * 32):
+        with_weights(sha256, lambda: np.float32(9))
+        ids.add(evaluate(tmp_path, 3).store.id)
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), OutOfMemoryError("the program needs 9 GiB")],
+)
+def test_lanes_that_do_not_fit_into_memory_are_refused_with_what_to_do(tmp_path, walk, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(runner.supervised.LaneRuns, "update", full)
+    sentence = "^video0: 4 repetitions side by side do not fit into memory: take fewer by --vot.lanes$"
+    with pytest.raises(UserError, match=sentence):
+        evaluate(tmp_path, 3, repeats=4, settings=runner.Settings(lanes=4))
+
+
+@pytest.mark.parametrize(("lanes", "text"), [(4, "INTERNAL: broken"), (1, "RESOURCE_EXHAUSTED: out of memory")])
+def test_fewer_lanes_are_no_advice_for_other_errors_or_a_single_one(tmp_path, walk, monkeypatch, lanes, text):
+    def broken(*_):
+        raise jax.errors.JaxRuntimeError(text)
+
+    for kind in (runner.supervised.LaneRuns, runner.supervised.SessionRuns):
+        monkeypatch.setattr(kind, "update", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match=text):
+        evaluate(tmp_path, 3, repeats=4, settings=runner.Settings(lanes=lanes))
 
 
 def test_a_mistake_names_the_sequence(tmp_path, monkeypatch):

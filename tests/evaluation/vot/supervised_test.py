@@ -1,4 +1,6 @@
 import functools
+import itertools
+import types
 
 import numpy as np
 import pytest
@@ -65,9 +67,12 @@ def test_a_frame_without_annotation_is_no_failure():
     assert trajectory.codes.tolist() == [STARTED, REGION, REGION, SKIPPED, REGION]
 
 
-def test_a_restart_waits_for_a_target_that_is_annotated_and_inside_the_image():
-    outside = [400, 100, 440, 100, 440, 140, 400, 140]
-    truth = [list(SQUARE)] * 6 + [[float("nan")] * 4, outside] + [list(SQUARE)] * 2
+@pytest.mark.parametrize(
+    "useless",
+    [(320, 100, 9, 9), (100, 240, 9, 9), (-9, 100, 9, 9), (100, -9, 9, 9), (100, 100, 0, 9), (100, 100, 9, 0)],
+)
+def test_a_restart_waits_for_a_target_that_is_annotated_and_inside_the_image(useless):
+    truth = [list(SQUARE)] * 6 + [[float("nan")] * 4, list(useless)] + [list(SQUARE)] * 2
     trajectory, _ = supervise(sequence(10, truth=truth), [HIT, MISS] + [HIT] * 8)
     assert trajectory.codes.tolist() == [STARTED, FAILED] + [SKIPPED] * 6 + [STARTED, REGION]
 
@@ -80,6 +85,11 @@ def test_the_overlap_that_decides_may_be_bounded_by_the_image_or_not():
     assert supervise(video, answer, rules=Rules(bounded=False))[0].codes[1] == REGION
 
 
+def test_for_failures_the_image_ends_with_column_w():
+    last = (319.5, 100, 20, 40)  # its pixels begin in column 320
+    assert supervise(sequence(2, truth=[list(SQUARE), list(last)]), [HIT, last])[0].codes[1] == REGION
+
+
 def test_polygons_become_boxes_to_start_from_by_the_rule():
     turned = [40, 70, 100, 40, 140, 110, 80, 140]
     for rule, box in (("area", [53.229, 53.229, 74.541, 74.541]), ("enclosing", [40, 40, 100, 100])):
@@ -88,12 +98,12 @@ def test_polygons_become_boxes_to_start_from_by_the_rule():
 
 
 def test_noise_moves_the_first_boxes_by_up_to_a_tenth_and_repeats_with_the_seed():
-    boxes = []
+    boxes, high = [], [100, 100, 20, 80]
     for seed in (0, 0, *range(1, 40)):
-        _, log = supervise(sequence(1), [HIT], seed=seed, experiment="region_noise")
+        _, log = supervise(sequence(1, truth=[high]), [HIT], seed=seed, experiment="region_noise")
         boxes.append(log[0][3])
     assert boxes[0] == boxes[1] != boxes[2]
-    moved = (np.array(boxes) - [100, 100, 41, 41]) / 41
+    moved = (np.array(boxes) - high) / [20, 80, 20, 80]
     assert (np.abs(moved) <= 0.1).all()
     assert (moved.min(axis=0) < -0.06).all()
     assert (moved.max(axis=0) > 0.06).all()
@@ -105,6 +115,16 @@ def test_noise_is_another_one_in_each_sequence_and_at_each_start():
     boxes = [entry[3] for entry in (*log, *other) if entry[0] == "init"]
     assert len(boxes) == 3
     assert boxes[0] != boxes[1] != boxes[2] != boxes[0]
+
+
+def test_noise_does_not_move_a_box_out_of_the_image():
+    corner = [-98.0, -98.0, 100.0, 100.0]  # half of the shifts leave nothing inside
+    starts = []
+    for seed in range(20):
+        _, log = supervise(sequence(1, truth=[corner]), [HIT], seed=seed, experiment="region_noise")
+        starts.append(log[0][3])
+    assert all(x + w > 0 and y + h > 0 for x, y, w, h in starts)
+    assert 0 < sum(start == corner for start in starts) < 20
 
 
 def test_the_grey_experiment_shows_grey_images():
@@ -155,6 +175,13 @@ def test_lanes_of_a_tracker_in_jax_are_sessions_one_after_another():
 
 def _session(params, seed, name):
     return Session(WALK, params, seed=seed, name=name)
+
+
+def test_runs_share_the_time_of_a_frame(monkeypatch):
+    ticks = itertools.count()  # a clock on which everything takes a second
+    monkeypatch.setattr(supervised, "time", types.SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    runs = supervised.SessionRuns(lambda seed, name: Scripted([HIT] * 2, [], name), [0, 1])
+    assert [run.seconds.tolist() for run in supervised.run(sequence(2), runs)] == [[1, 0.5]] * 2
 
 
 def test_compiling_is_not_counted():
