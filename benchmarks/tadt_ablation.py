@@ -3,6 +3,9 @@
     python benchmarks/tadt_ablation.py --data-dir DATA --hours
     python benchmarks/tadt_ablation.py --data-dir DATA --out ablation
     python benchmarks/tadt_ablation.py --data-dir DATA --out ablation --tracker tadt_random --sequences short
+    python benchmarks/tadt_ablation.py --data-dir DATA --overlap --sequences choice
+
+The last line runs nothing: it says what the rules of the regression have in common in the first frames.
 
 A row in which something is random is run with three seeds, the others with one. What is finished is not run again:
 killed at any moment, the same command goes on. The tables are printed after each row, in the paper's words: "first" is
@@ -28,6 +31,8 @@ from jaxtrack.data import benchmarks
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.evaluation import comparison
 from jaxtrack.evaluation.runner import Entry, evaluate
+from jaxtrack.models import tadt as models
+from jaxtrack.online import channel_regression
 from jaxtrack.online.channels import Rule
 from jaxtrack.trackers import tadt
 
@@ -68,6 +73,9 @@ class Options:
     """Only the first frames of each sequence, to try the script; 0 for all."""
     hours: bool = False
     """Only time the first frame and another one, and print how long all of it takes."""
+    overlap: bool = False
+    """Only print which share of the better half of each map's channels other rules of the regression share with that of
+    the paper's profile, and how far it has learned."""
 
     def __post_init__(self) -> None:
         """Refuses rows that there are not."""
@@ -81,12 +89,14 @@ def profiled(options: Options) -> tadt.Config:
     if options.profile == "paper" or base.regression.solver == "released":
         return base
     changed = tadt.released(base)
+    if base.architecture == "vgg16":
+        return changed
+    # The program's step sizes are for the activations of Oxford's VGG-16, its numbers of channels for 512.
+    changed = dataclasses.replace(changed, regression=dataclasses.replace(changed.regression, activation=20.0))
     if base.architecture.startswith("vgg16"):
         return changed
-    # The program's step sizes are for VGG-16's activations, its numbers of channels for 512.
-    regression = dataclasses.replace(changed.regression, activation=20.0)
     selection = dataclasses.replace(base.selection, fewest=base.selection.target.channels, balance=6)
-    return dataclasses.replace(changed, regression=regression, selection=selection)
+    return dataclasses.replace(changed, selection=selection)
 
 
 def config_of(options: Options, row: str) -> tadt.Config:
@@ -191,8 +201,49 @@ def _seconds(method: trackers.JaxMethod, frame: images.Frame, box: jax.Array) ->
     return first, min(timed(functools.partial(step, params, state, frame)) for _ in range(3))
 
 
+def better_half(importance: Any) -> set[int]:
+    """The more important half of the channels."""
+    order = np.argsort(-np.asarray(importance), kind="stable")
+    return set(order[: len(order) // 2].tolist())
+
+
+def print_overlap(options: Options) -> None:
+    """What the rules of the regression have in common, in the first frames."""
+    paper = tadt.CONFIGS[options.tracker]
+    code = profiled(dataclasses.replace(options, profile="code"))
+    gradient = dataclasses.replace(paper.regression, importance="gradient")
+    architecture = models.ARCHITECTURES[paper.architecture]
+    method = trackers.build(options.tracker, paper)
+    assert isinstance(method, trackers.JaxMethod)
+    params, begin = method.params(), Program(method.tracker.init)
+
+    def learn(params: Any, state: tadt.State, frame: images.Frame) -> Any:
+        x = models.image(architecture, frame, state.centre, state.side_px / state.rescale)
+        found = []
+        for one in models.maps(architecture, params, x):
+            given = tadt.problem(jnp.moveaxis(one, 2, 0), state.sides, state.cells)
+            given = given._replace(maps=jnp.where(given.where[None], given.maps, 0.0))
+            found.append([channel_regression.learn(r, given) for r in (paper.regression, gradient, code.regression)])
+        return found
+
+    program = Program(learn)
+    print("| first frame | map | error | iterations | by the gradient | as released |\n|---|---|---|---|---|---|")
+    for sequence in targets(options).sequences:
+        frame = jax.tree.map(jnp.asarray, images.make_frame(sequence[0]))
+        state = begin(params, frame, jnp.asarray(sequence.boxes[0], jnp.float32), jax.random.key(0))
+        for name, found in zip(architecture.names, program(params, state, frame), strict=True):
+            halves = [better_half(importance) for _, importance in found]
+            shares = [f"{len(halves[0] & other) / len(other):.0%}" for other in halves[1:]]
+            learned = found[0][0]
+            numbers = f"{float(learned.error):.2f} | {int(learned.iterations)} | {' | '.join(shares)}"
+            print(f"| {sequence.name} | {name} | {numbers} |", flush=True)
+
+
 def main(options: Options) -> None:
     """Runs the ablation, or says how long it takes."""
+    if options.overlap:
+        print_overlap(options)
+        return
     if options.hours:
         print_hours(options)
         return

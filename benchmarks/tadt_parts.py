@@ -81,12 +81,7 @@ def parts(name: str) -> tuple[dict[str, Part], dict[str, Part]]:
     seen: Any = network(params, x)
     first, second = (jnp.moveaxis(one, 2, 0) for one in seen)
     n = architecture.cells
-    kernel = jnp.minimum(channel_regression.taps(state.sides), state.cells)
-    where = channel_regression.central(n, jnp.stack([state.cells, state.cells]))
-    problems = [
-        channel_regression.Problem(one, channel_regression.label(n, state.sides), kernel, where)
-        for one in (first, second)
-    ]
+    problems = [tadt.problem(one, state.sides, state.cells) for one in (first, second)]
     regress = Program(functools.partial(channel_regression.learn, config.regression))
     rank = Program(functools.partial(scale_ranking.scale_importance, config.ranking))
     matching = Program(functools.partial(match, config.search))
@@ -96,7 +91,7 @@ def parts(name: str) -> tuple[dict[str, Part], dict[str, Part]]:
         "network": (network, (params, x)),
         "regression, first map": (regress, (problems[0],)),
         "regression, second map": (regress, (problems[1],)),
-        "ranking": (rank, (first, state.cells, kernel, key)),
+        "ranking": (rank, (first, state.cells, problems[0].sides, key)),
         "template": (Program(lambda maps: correlation.spectrum(maps, n)), (channels.taken(state.chosen, seen),)),
         "first frame": (begin, (params, frame, box, key)),
     }

@@ -21,6 +21,7 @@ Importance = Literal["weights", "gradient"]
 
 _FALL = 0.2  # of the label's logarithm at one deviation
 _DEVIATION = 0.1  # of the label, share of the template's sides
+_SETTLED = 1e-5  # of the gradient's first length: further iterations would change nothing that counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Regression:
     """Conjugate gradients on the ridge regression of eq. 3, with a bias; or as released, Adam on what is the gradient
     of no loss, with a dead zone."""
     iterations: int = 50
-    """Most iterations."""
+    """Most iterations; "conjugate" ends sooner where the ridge lets nothing more be learned."""
     stop: float = 0.02
     """The squared error, summed over the cells, below which it has converged."""
     ridge: float = 1.0
-    """lambda of eq. 3, as a share of the maps' mean square times the number of the regressor's weights."""
+    """lambda of eq. 3, as a share of the centred maps' mean square times the number of the regressor's weights."""
     rate: float = 5e-7
     """Adam's rate, for the weights; twice that for the bias ("released" alone)."""
     decay: float = 1000.0
@@ -200,7 +201,7 @@ def _conjugate(config: Regression, problem: Problem, strength: jax.Array) -> Lea
 
     def unfinished(carry: _Descent) -> jax.Array:
         more = (carry.iterations < config.iterations) & (error(carry) >= config.stop)
-        return more & (jnp.vdot(carry.gradient, carry.gradient) > 0)
+        return more & (jnp.vdot(carry.gradient, carry.gradient) > settled)
 
     def turn(carry: _Descent) -> _Descent:
         bend = slope(carry.direction, jnp.zeros_like(problem.target))  # the Hessian times the direction
@@ -212,6 +213,7 @@ def _conjugate(config: Regression, problem: Problem, strength: jax.Array) -> Lea
         return _Descent(carry.weights + step * carry.direction, gradient, direction, loss, carry.iterations + 1)
 
     first = slope(zero, problem.target)
+    settled = _SETTLED**2 * jnp.vdot(first, first)
     start = _Descent(zero, first, -first, _objective(problem, zero, strength), jnp.zeros((), jnp.int32))
     end = jax.lax.while_loop(unfinished, turn, start)
     return Learned(end.weights, error(end), end.iterations)

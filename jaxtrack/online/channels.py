@@ -41,7 +41,8 @@ class Selection:
     """0 takes exactly as many channels as the groups say. Otherwise as released: among those only the ones that are
     worth more than 0, and then more of the second map until there are so many altogether."""
     balance: int = 0
-    """The groups are divided by the greatest sum over so many of their most important channels; 0: over all."""
+    """The groups are divided by the greatest sum over so many of their most important channels, as released whether
+    they are matched or not; 0: over all that are matched."""
 
     def __post_init__(self) -> None:
         """Refuses a selection of nothing."""
@@ -92,8 +93,8 @@ def ordered(group: Group, importance: jax.Array, ranks: jax.Array | None, key: j
 def filled(scale: Chosen, target: Chosen, fewest: int) -> Chosen:
     """The second group with more channels in its order, until both groups have `fewest` or it has no more."""
     here, there = (jnp.sum(group.weight > 0, dtype=jnp.int32) for group in (target, scale))
-    taken = jnp.arange(len(target.index)) < jnp.maximum(here, fewest - there)
-    return target._replace(weight=taken.astype(jnp.float32))
+    further = jnp.cumsum(target.weight == 0, dtype=jnp.int32) <= fewest - there - here
+    return target._replace(weight=((target.weight > 0) | further).astype(jnp.float32))
 
 
 def balanced(chosen: Chosen, maps: jax.Array, most: int) -> Chosen:
@@ -102,9 +103,9 @@ def balanced(chosen: Chosen, maps: jax.Array, most: int) -> Chosen:
     Args:
       chosen: K channels.
       maps: `float32 [C, n, n]`, the first frame's.
-      most: how many of the first channels are summed; 0 for all.
+      most: how many of the first channels are summed, matched or not, as released; 0 for all that are matched.
     """
-    summed = jnp.where(jnp.arange(len(chosen.index)) < (most or len(chosen.index)), chosen.weight, 0.0)
+    summed = (jnp.arange(len(chosen.index)) < most).astype(jnp.float32) if most else chosen.weight
     total = jnp.einsum("k,kij->ij", summed, jnp.abs(maps[chosen.index]))
     greatest = jnp.max(total, initial=0.0)
     return chosen._replace(weight=chosen.weight / jnp.where(greatest > 0, greatest, 1.0))

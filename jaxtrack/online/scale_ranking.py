@@ -5,6 +5,7 @@ scales, cut to the regressor's taps (`jaxtrack.online.channel_regression`).
 """
 
 import dataclasses
+import functools
 import math
 from typing import Literal, NamedTuple, get_args
 
@@ -18,6 +19,9 @@ from jaxtrack.models import resampling
 from jaxtrack.online.channel_regression import largest_template, offsets, taps
 
 Predictor = Literal["trained", "untrained"]
+
+# Scales differ by little of what they have in common: with GPUs' 11 bits of a product little would be left.
+_exact = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 # Channels whose samples of all scales are made together, at most.
 _TOGETHER = 32
@@ -94,8 +98,8 @@ def samples(maps: jax.Array, window: jax.Array, sides: jax.Array) -> Samples:
     rows, columns = matrices(0), matrices(1)
 
     def of_channel(one: jax.Array) -> tuple[jax.Array, jax.Array]:
-        sample = jnp.matmul(rows @ one, columns.transpose(0, 2, 1)).reshape(cells, -1)
-        return sample @ sample.T, jnp.sum(sample, axis=1)
+        sample = _exact(_exact(rows, one), columns.transpose(0, 2, 1)).reshape(cells, -1)
+        return _exact(sample, sample.T), jnp.sum(sample, axis=1)
 
     # A part that is left over would be a program of its own.
     together = math.gcd(len(maps), _TOGETHER)
@@ -140,12 +144,12 @@ def learn_scale(config: Ranking, found: Samples) -> tuple[Ranked, jax.Array]:
 
     def turn(carry: Ranked) -> Ranked:
         shares = carry.shares - rate * jax.grad(loss)(carry.scores)
-        scores = found.products @ shares
+        scores = _exact(found.products, shares)
         return Ranked(shares, scores, loss(scores), carry.iterations + 1)
 
     zero = jnp.zeros_like(found.distance)
     end = jax.lax.while_loop(unfinished, turn, Ranked(zero, zero, loss(zero), jnp.zeros((), jnp.int32)))
-    return end, end.shares @ found.sums
+    return end, _exact(end.shares, found.sums)
 
 
 def scale_importance(

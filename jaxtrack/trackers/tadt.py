@@ -176,6 +176,14 @@ def _architecture(config: Config) -> str:
 # --- the first frame -----------------------------------------------------------------------------------------------
 
 
+def problem(of: jax.Array, sides: jax.Array, cells: jax.Array) -> channel_regression.Problem:
+    """What the regressor of a map `[C, n, n]` learns; sides of the template and of the window as in `learn`."""
+    n = of.shape[1]
+    kernel = jnp.minimum(channel_regression.taps(sides), cells)
+    where = central(n, jnp.stack([cells, cells]))
+    return channel_regression.Problem(of, channel_regression.label(n, sides), kernel, where)
+
+
 def learn(
     config: Config, maps: tuple[jax.Array, jax.Array], sides: jax.Array, cells: jax.Array, key: jax.Array
 ) -> tuple[Chosen, Chosen]:
@@ -188,18 +196,15 @@ def learn(
       cells: `int32 []`, the search window's.
       key: random key.
     """
-    side = maps[0].shape[1]
-    where = central(side, jnp.stack([cells, cells]))
-    kernel = jnp.minimum(channel_regression.taps(sides), cells)
     keys = jax.random.split(key, 3)
     importance, ranks = [], []
     for group, of, own in zip((config.selection.scale, config.selection.target), maps, keys, strict=False):
         learned, ranked = jnp.zeros((len(of),)), None
+        given = problem(of, sides, cells)
         if group.rule in ("regression", "ranking"):
-            problem = channel_regression.Problem(of, channel_regression.label(side, sides), kernel, where)
-            learned = channel_regression.learn(config.regression, problem)[1]
+            learned = channel_regression.learn(config.regression, given)[1]
         if group.rule == "ranking":
-            ranked = scale_ranking.scale_importance(config.ranking, of, cells, kernel, own)
+            ranked = scale_ranking.scale_importance(config.ranking, of, cells, given.sides, own)
         importance.append(learned)
         ranks.append(ranked)
     return channels.choose(config.selection, tuple(importance), tuple(ranks), maps, keys[2])

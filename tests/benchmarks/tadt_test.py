@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tadt_ablation
 from tadt_ablation import Options
 
 from jaxtrack.data.sequences import Sequence
+from jaxtrack.models.tadt import ARCHITECTURES
 from jaxtrack.trackers import tadt
 
 PAPER, CODE = Options(Path("data")), Options(Path("data"), profile="code")
@@ -17,6 +19,20 @@ def test_the_last_row_of_the_paper_is_the_tracker_itself():
     assert tadt_ablation.config_of(PAPER, "regression_ranking") == tadt.CONFIGS["tadt_nano"]
     vgg = Options(Path("data"), tracker="tadt", profile="code")
     assert tadt_ablation.config_of(vgg, "regression_ranking") == tadt.CONFIGS["tadt_code"]
+
+
+def test_the_programs_step_sizes_are_for_oxfords_vgg_alone():
+    found = {
+        name: tadt_ablation.profiled(Options(Path("data"), tracker=name, profile="code"))
+        for name in ("tadt", "tadt_torchvision", "tadt_nano")
+    }
+    assert [found[name].regression.activation for name in found] == [0, 20, 20]
+    assert found["tadt"].selection == found["tadt_torchvision"].selection == tadt.CONFIGS["tadt_code"].selection
+    assert (found["tadt_nano"].selection.fewest, found["tadt_nano"].selection.balance) == (31, 6)
+
+
+def test_of_rules_the_better_halves_are_compared():
+    assert tadt_ablation.better_half(np.array([0.1, 0.4, -3.0, 0.2, 0.0])) == {1, 3}
 
 
 def test_only_rows_in_which_something_is_drawn_are_random():
@@ -42,3 +58,26 @@ def test_a_beginning_is_a_sequence_of_its_own():
 def test_rows_that_there_are_not_are_refused():
     with pytest.raises(SystemExit, match="rows are first_random"):
         Options(Path("data"), rows=("conv4_1",))
+
+
+def test_pytorchs_network_that_is_timed_is_ours():
+    torch = pytest.importorskip("torch")
+    from torch_vgg import VGG16
+
+    network = VGG16().eval()
+    convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    x = np.random.default_rng(0).normal(size=(1, 12, 12, 3)).astype(np.float32)
+    with torch.no_grad():
+        expected = [maps.numpy().transpose(0, 2, 3, 1) for maps in network(torch.from_numpy(x.transpose(0, 3, 1, 2)))]
+    backbone = ARCHITECTURES["vgg16"].backbone
+    names = jax.eval_shape(backbone.init, jax.random.key(0), x)["params"]
+    params = {
+        name: {
+            "kernel": layer.weight.detach().numpy().transpose(2, 3, 1, 0),
+            "bias": layer.bias.detach().numpy(),
+        }
+        for name, layer in zip(names, convolutions, strict=True)
+    }
+    found = jax.jit(backbone.apply)({"params": params}, x)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())

@@ -64,6 +64,16 @@ def test_a_crop_has_mdnets_16_pixels_around_the_box(name):
     assert architecture.input_px / architecture.context == pytest.approx(architecture.input_px - 32)
 
 
+@pytest.mark.parametrize("name", ["vggm", *NAMES])
+def test_a_box_as_large_as_the_target_in_the_crop_is_shown_with_16_pixels_more_on_each_side(name):
+    architecture = mdnet.ARCHITECTURES[f"mdnet_{name}"]
+    pixels = np.random.default_rng(0).integers(0, 255, (150, 160, 3), np.uint8)
+    side = architecture.input_px - 32
+    [found] = mdnet.crops(architecture, images.make_frame(pixels), jnp.asarray([[20.0, 18.0, side, side]]))
+    shown = pixels[2 : side + 34, 4 : side + 36].astype(np.float32) - np.float32(architecture.mean_rgb)
+    np.testing.assert_allclose(found, shown, atol=0.02)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_computes_what_torchs_layers_do(name):
     torch = pytest.importorskip("torch")

@@ -1,4 +1,5 @@
 import cv2
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,6 +49,11 @@ def test_cubic_interpolation_is_keys_with_its_border_replicated():
     matrix = np.asarray(cubic(jnp.float32(positions), 5))
     np.testing.assert_allclose(matrix @ line, expected, atol=1e-5)
     np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
+
+
+def test_resizing_is_exact_on_gpus_too():
+    matrix = cubic(half_pixel(7, 45), 45)
+    assert "HIGHEST" in str(jax.make_jaxpr(resize)(MAP, matrix, matrix))
 
 
 def test_several_maps_are_resized_at_once():

@@ -1,6 +1,7 @@
 """TADT's regressor of the target's place: its geometry, its training, what it makes of channels."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -128,6 +129,14 @@ def test_it_stops_at_an_error_of_002_or_after_50_iterations():
     assert int(hard.iterations) == 50
 
 
+def test_it_stops_where_the_ridge_lets_nothing_more_be_learned():
+    given = problem(known_channels())
+    learned, importance = learner(Regression())(given)
+    assert 0 < int(learned.iterations) < 40
+    assert float(learned.error) > 0.02  # it is not the error that has ended it
+    np.testing.assert_allclose(importance, least_squares(given, 1.0).sum(axis=(1, 2)), atol=2e-6)  # of 2e-2
+
+
 def test_channels_that_follow_the_target_and_no_others_are_most_important():
     for seed in range(5):
         _, importance = learner(Regression())(problem(known_channels(seed)))
@@ -190,6 +199,29 @@ def test_adams_first_step_is_the_rate_in_the_direction_of_the_target():
     assert learns.sum() > 8
     np.testing.assert_allclose(learned.weights[0][learns], rate, rtol=1e-3)
     assert float(importance[0]) == pytest.approx(float(jnp.sum(learned.weights)), rel=1e-5)
+
+
+def test_the_bias_learns_twice_as_fast():
+    given = problem(np.zeros((1, CELLS, CELLS)))  # from which nothing else can be learned
+    learned, _ = learner(Regression("released", iterations=2, rate=0.06))(given)
+    target = np.asarray(given.target, np.float64)
+    errors = 0.12 - target  # after the first step, the error before the second
+    expected = ((np.exp(target) * errors)[np.abs(errors) >= 0.1] ** 2).sum()
+    assert float(learned.error) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_decay_is_a_part_of_the_gradient():
+    """By hand: the first step is the rate; so large a decay alone is the second one's gradient, g.
+
+    The mean is then 0.1 g / (1 - 0.9^2), the square 0.001 g^2 / (1 - 0.999^2): 0.744 of the rate back.
+    """
+    rate, decay = 1e-3, 1e9
+    maps = np.zeros((1, CELLS, CELLS))
+    maps[0, 10, 10] = 100.0
+    learned, _ = learner(Regression("released", iterations=2, rate=rate, decay=decay))(problem(maps))
+    middle = learned.weights.shape[1] // 2
+    back = 0.1 / (1 - 0.9**2) / math.sqrt(0.001 / (1 - 0.999**2))
+    assert float(learned.weights[0, middle, middle]) == pytest.approx((1 - back) * rate, rel=1e-3)
 
 
 def test_the_released_program_also_finds_the_channels_that_follow_the_target():

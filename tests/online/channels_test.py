@@ -47,6 +47,11 @@ def test_the_released_program_adds_channels_of_the_second_map_until_there_are_en
     assert indices(channels.filled(chosen(7, weights=[1.0]), target, 6)) == [1, 3, 4, 0, 5]
     assert indices(channels.filled(chosen(7, weights=[0.0]), target, 6)) == [1, 3, 4, 0, 5, 2]
     assert indices(channels.filled(chosen(7, weights=[1.0]), target, 3)) == [1, 3, 4, 0]
+    # Those that the ranking has chosen stay, however far behind; the first of the others come in addition.
+    ranked = channels.ordered(Group("ranking", 6), IMPORTANCE, RANKS, KEY, exact=False)
+    assert indices(ranked) == [4, 0]
+    assert indices(channels.filled(chosen(7, weights=[1.0]), ranked, 4)) == [1, 4, 0]
+    assert indices(channels.filled(chosen(7, weights=[1.0]), ranked, 3)) == [4, 0]
 
 
 def test_random_channels_are_as_many_and_others_under_another_key():
@@ -70,6 +75,9 @@ def test_groups_are_divided_by_their_greatest_sum_over_the_most_important():
     np.testing.assert_allclose(channels.balanced(group, maps, 1).weight, [1 / 4] * 3)
     half = chosen(1, 2, 3, weights=[0.0, 1.0, 1.0])
     np.testing.assert_allclose(channels.balanced(half, maps, 0).weight, [0, 1 / 5, 1 / 5])
+    # As released, the most important by the regression, though the ranking leaves the first of them out.
+    np.testing.assert_allclose(channels.balanced(half, maps, 2).weight, [0, 1 / 6, 1 / 6])
+    np.testing.assert_allclose(channels.balanced(half, maps, 99).weight, [0, 1 / 6, 1 / 6])
     np.testing.assert_array_equal(channels.balanced(chosen(0), maps, 0).weight, 1)  # a map of zeros
 
 

@@ -77,6 +77,15 @@ def test_samples_are_the_maps_resized_and_cut():
     assert not np.asarray(found.products)[~np.asarray(found.where)].any()
 
 
+def test_samples_and_scores_are_exact_on_gpus_too():
+    def run(maps):
+        return scale_ranking.scale_importance(Ranking(), maps, WINDOW, SIDES, jax.random.key(0))
+
+    products = str(jax.make_jaxpr(run)(known_channels())).split("dot_general[")[1:]
+    assert len(products) == 5
+    assert all("HIGHEST" in product.split("] ")[0] for product in products)
+
+
 def test_the_ring_is_strongest_at_the_true_scale():
     sums = np.asarray(samples().sums)[np.asarray(samples().where)]
     assert {int(c) for c in np.flatnonzero(sums.argmax(axis=0) == len(sums) // 2) if np.ptp(sums[:, c]) > 1e-3} == (

@@ -14,7 +14,7 @@ from tadt_synthetic import BOX, CELLS, CONFIG, SIZE, TINY, MovingSquare, small_t
 from jaxtrack import images, run
 from jaxtrack.errors import UserError
 from jaxtrack.models.tadt import ARCHITECTURES
-from jaxtrack.online import channels
+from jaxtrack.online import channels, template_search
 from jaxtrack.online.channel_regression import Regression
 from jaxtrack.online.channels import Group, Selection
 from jaxtrack.trackers import tadt
@@ -59,7 +59,8 @@ def test_the_first_frame_again_is_found_where_it_was_with_a_score_of_one():
     after, prediction = go_on(state, image, dataclasses.replace(PLAIN, search=tadt.Search(scale_weights=(0.9, 1, 0.9))))
     np.testing.assert_allclose(prediction.box, BOX, atol=1e-4)
     assert float(after.side_px) == 180
-    assert float(prediction.score) == pytest.approx(1, abs=0.3)
+    # The template's response to itself is one of those whose greatest is taken.
+    assert 1 - 1e-3 <= float(prediction.score) < 1.3
 
 
 def test_where_nothing_responds_the_box_stays():
@@ -87,6 +88,42 @@ def test_the_window_is_rounded_and_the_target_is_not():
     factor = CELLS / (CELLS + 2)
     assert float(after.scale) == pytest.approx(factor, rel=1e-6)
     assert float(after.side_px) == round(180 * factor)
+
+
+def test_the_centre_stays_in_the_frame(monkeypatch):
+    image = MovingSquare(1)[0]
+    monkeypatch.setattr(template_search, "best", lambda *_: (jnp.asarray(1), jnp.asarray([1e4, -1e4])))
+    after, _ = jax.jit(tadt.make_tracker(PLAIN, TINY).step)(PARAMS, begin(image, BOX), images.make_frame(image))
+    assert after.centre.tolist() == [160, 0]
+
+
+def test_a_displacement_is_one_in_the_window_as_it_is_by_the_factor_of_the_best_scale(monkeypatch):
+    image = MovingSquare(1)[0]
+    state = dataclasses.replace(begin(image, BOX), side_px=jnp.float32(240))
+    monkeypatch.setattr(template_search, "best", lambda *_: (jnp.asarray(2), jnp.asarray([8.0, -4.0])))
+    after, _ = jax.jit(tadt.make_tracker(PLAIN, TINY).step)(PARAMS, state, images.make_frame(image))
+    factor, zoom = CELLS / (CELLS - 2), 44 / np.sqrt(30 * 36)
+    pixels = factor * 240 / 180 / zoom  # of the frame for one of the 180 that responses have
+    np.testing.assert_allclose(after.centre, [75 + 8 * pixels, 58 - 4 * pixels], rtol=1e-5)
+    assert float(after.side_px) == round(240 * factor)
+
+
+def test_beyond_a_smaller_search_window_nothing_is_seen(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 255, (44, 60, 3), np.uint8)
+    state, scaled, seen = begin(image, (8, 0, 44, 44)), template_search.scaled, []
+
+    def watched(maps):
+        jax.debug.callback(lambda values: seen.append(np.asarray(values)), maps)
+        return scaled(maps)
+
+    monkeypatch.setattr(template_search, "scaled", watched)
+    jax.block_until_ready(jax.jit(tadt.make_tracker(PLAIN, TINY).step)(PARAMS, state, images.make_frame(image)))
+    jax.effects_barrier()
+    reach = int(state.cells) // 2
+    inside = np.abs(np.arange(CELLS) - CELLS // 2) <= reach
+    assert seen[0][:, inside][:, :, inside].any(axis=(1, 2)).sum() > 5
+    assert not seen[0][:, ~inside].any()
+    assert not seen[0][:, :, ~inside].any()
 
 
 # --- the first frame ---------------------------------------------------------------------------------------------
@@ -118,6 +155,40 @@ def test_both_profiles_choose_channels_and_only_the_released_one_draws():
     counts = [[int((group.weight > 0).sum()) for group in one] for one in found]
     assert all(scale + target >= 6 for scale, target in counts)
     assert len({tuple((one[0].weight > 0).tolist()) for one in found}) > 1
+
+
+def test_channels_at_random_are_drawn_by_the_key():
+    image = MovingSquare(1)[0]
+    found = [begin(image, BOX, seed=seed).chosen for seed in range(4)]
+    assert len({tuple(np.concatenate([group.index for group in one]).tolist()) for one in found}) > 1
+    for one, other in zip(found[0], begin(image, BOX, seed=0).chosen, strict=True):
+        np.testing.assert_array_equal(one.index, other.index)
+
+
+def test_the_regressor_is_no_larger_than_the_search_window():
+    for cells, expected in ((5, [5, 5]), (9, [7, 9])):
+        found = tadt.problem(jnp.zeros((1, CELLS, CELLS)), jnp.asarray([5, 7]), jnp.asarray(cells))
+        assert found.sides.tolist() == expected
+        assert int(found.where.sum()) == cells**2
+
+
+def test_nothing_is_learned_from_what_lies_beyond_a_smaller_search_window(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 255, (44, 60, 3), np.uint8)
+    learn, seen = tadt.learn, []
+
+    def watched(config, maps, *others):
+        jax.debug.callback(lambda *values: seen.extend(np.asarray(value) for value in values), *maps)
+        return learn(config, maps, *others)
+
+    monkeypatch.setattr(tadt, "learn", watched)
+    init = jax.jit(tadt.make_tracker(PLAIN, TINY).init)
+    state = init(PARAMS, images.make_frame(image), np.asarray([8, 0, 44, 44], np.float32), jax.random.key(0))
+    jax.effects_barrier()
+    beyond = np.abs(np.arange(CELLS) - CELLS // 2) > int(state.cells) // 2
+    for maps in seen:
+        assert maps[:, ~beyond][:, :, ~beyond].any()
+        assert not maps[:, beyond].any()
+        assert not maps[:, :, beyond].any()
 
 
 def test_maps_all_of_whose_channels_are_matched_need_no_training():
