@@ -37,7 +37,11 @@ class Source(Protocol):
         ...
 
     def canonical_name(self, spelling: str) -> str:
-        """The official name of a sequence, or `UserError`."""
+        """The official name of a sequence, or `UserError`.
+
+        A source whose sequences are known by their files alone has an attribute `names_known` that is False; it
+        returns what it is given, and refuses a name when it is called.
+        """
         ...
 
     def catalogue(self, data_dir: Path | None) -> list[SequenceInfo]:
@@ -101,6 +105,8 @@ def _sequence_name(source: Source, spelling: str) -> str:
 
 def _has(loader: Any, spelling: str) -> bool:
     """Whether a benchmark that can tell without loading anything has a sequence."""
+    if not getattr(loader, "names_known", True):
+        return False
     with contextlib.suppress(UserError):
         return isinstance(loader, Source) and bool(loader.canonical_name(spelling))
     return False

@@ -29,6 +29,12 @@ class Sequence:
       boxes: `float64 [N, 4]`, (x, y, w, h), 0-based, one row per frame.
       valid: `bool [N]`, whether a row of `boxes` annotates a visible target by the benchmark's rule.
       attributes: the benchmark's labels, e.g. `{"OCC", "SV"}`.
+      absent: `bool [N]`, frames that the benchmark says the target is not in; None where it does not say.
+      cover: `uint8 [N]`, visible eighths of the target, 0 to 8; None where nobody counted.
+      omitted: `bool [N]`, frames in which a run of TRE must not start; None for none.
+      origin: what the benchmark's files call the first pixel, 1 or 0.
+      stated_size: (width, height) of the images in pixels, None where no file says it.
+      object_class: what kind of object the target is; "" where nobody says.
     """
 
     name: str
@@ -36,6 +42,12 @@ class Sequence:
     boxes: np.ndarray
     valid: np.ndarray
     attributes: frozenset[str] = frozenset()
+    absent: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+    cover: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+    omitted: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+    origin: float = dataclasses.field(default=1.0, kw_only=True)
+    stated_size: tuple[int, int] | None = dataclasses.field(default=None, kw_only=True)
+    object_class: str = dataclasses.field(default="", kw_only=True)
 
     def __post_init__(self):
         n = len(self.frames)
@@ -44,12 +56,21 @@ class Sequence:
                 f"{self.name}: {n} frames need boxes [{n}, 4] and valid [{n}], "
                 f"not {list(self.boxes.shape)} and {list(self.valid.shape)}"
             )
+        for what in ("absent", "cover", "omitted"):
+            flags = getattr(self, what)
+            if flags is not None and flags.shape != (n,):
+                raise ValueError(f"{self.name}: {n} frames need {what} [{n}], not {list(flags.shape)}")
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.frames[index]
+
+
+def image_size(sequence: Sequence) -> tuple[int, int]:
+    """(width, height) of the images in pixels; reads the first image where no file says it."""
+    return sequence.stated_size or (sequence[0].shape[1], sequence[0].shape[0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,13 +81,19 @@ class Benchmark:
       name: e.g. `otb100`.
       title: how tables and plots call it, e.g. `OTB-100`, or `12 of the 100 sequences of OTB-100`.
       sequences: the sequences found, in the benchmark's order.
-      missing: names of sequences that were asked for and not found, in the benchmark's order.
+      missing: names of sequences that were asked for and not found, in the benchmark's order; only those known by name.
+      protocol: the rules that it is scored by if nobody asks for others, see `jaxtrack.evaluation.protocols`.
+      annotated: whether there is anything to score by; some benchmarks publish the first box only.
+      norm_precision: whether its papers print normalised precision.
     """
 
     name: str
     title: str
     sequences: SequenceABC[Sequence]
     missing: tuple[str, ...] = ()
+    protocol: str = "otb"
+    annotated: bool = True
+    norm_precision: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,7 @@ _STEPS = np.arange(21)
 # MATLAB builds 0:0.05:1 from both ends. An overlap of 13/20 exceeds this 0.65, but neither 13 * 0.05 nor 13 / 20.
 SUCCESS_THRESHOLDS = np.where(_STEPS <= 10, _STEPS * 0.05, 1 - (20 - _STEPS) * 0.05)
 PRECISION_THRESHOLDS_PX = np.arange(51, dtype=np.float64)
+NORM_PRECISION_THRESHOLDS = np.arange(51) / 100
 
 OFFICIAL_INVALID_ERROR = -1.0
 # A row that a result file lacks is zero in the 1-based coordinates of the files.
@@ -44,12 +45,15 @@ class Score:
       precision: `float64 [51]`, fraction of frames whose centre error is at most 0, 1, ..., 50 pixels.
       mean_overlap: mean overlap of the frames with a valid annotation; NaN if there is none.
       frames: number of frames scored.
+      norm_precision: `float64 [51]`, fraction of frames whose centre error, measured in widths and heights of the
+        annotation, is at most 0, 0.01, ..., 0.5; None if nobody measured it.
     """
 
     success: np.ndarray
     precision: np.ndarray
     mean_overlap: float
     frames: int
+    norm_precision: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def auc(self) -> float:
@@ -71,6 +75,21 @@ class Score:
         """Fraction of frames with an overlap above 0.6 (the tracking success rate of the DeepTrack paper)."""
         return float(self.success[12])
 
+    @property
+    def success_75(self) -> float:
+        """Fraction of frames with an overlap above 0.75."""
+        return float(self.success[15])
+
+    @property
+    def norm_precision_20(self) -> float:
+        """Fraction of frames with a normalised centre error of at most 0.2; NaN if nobody measured it."""
+        return float("nan") if self.norm_precision is None else float(self.norm_precision[20])
+
+    @property
+    def class_overlap(self) -> float:
+        """Mean overlap with equal weight for each class of objects; of one sequence its mean overlap."""
+        return self.mean_overlap
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SequenceScore(Score):
@@ -78,20 +97,29 @@ class SequenceScore(Score):
 
     Attributes:
       valid_frames: number of frames with a valid annotation, over which `mean_overlap` is taken.
+      object_class: what kind of object the target is; "" where nobody says.
     """
 
     valid_frames: int
+    object_class: str = dataclasses.field(default="", kw_only=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BenchmarkScore(Score):
-    """Scores averaged over sequences with equal weight.
+    """Scores averaged over sequences.
 
     Attributes:
       sequences: number of sequences averaged.
+      mean_of_classes: see `class_overlap`; NaN if a sequence's class is not known.
     """
 
     sequences: int
+    mean_of_classes: float = dataclasses.field(default=float("nan"), kw_only=True)
+
+    @property
+    def class_overlap(self) -> float:
+        """Mean over the classes of the mean over each one's sequences of their mean overlaps."""
+        return self.mean_of_classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +140,23 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "mean_overlap": Metric("mean IoU", lambda score: score.mean_overlap),
     }
 )
+# Shown beside the others where it was measured.
+NORM_METRICS: Mapping[str, Metric] = MappingProxyType(
+    {"norm_precision_20": Metric("P norm", lambda score: score.norm_precision_20)}
+)
+GOT10K_METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        "ao": Metric("AO", lambda score: score.mean_overlap),
+        "sr_50": Metric("SR@0.5", lambda score: score.success_50),
+        "sr_75": Metric("SR@0.75", lambda score: score.success_75),
+        "mao": Metric("mAO", lambda score: score.class_overlap),
+    }
+)
+
+
+def metric_named(name: str) -> Metric:
+    """The metric with this key, of whichever registry."""
+    return {**GOT10K_METRICS, **NORM_METRICS, **METRICS}[name]
 
 
 def overlap(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -195,14 +240,15 @@ def frame_scores(
     return overlaps, errors
 
 
-def success_curve(overlaps: np.ndarray) -> np.ndarray:
-    """`float64 [21]`: the fraction of `overlaps` `[N]` strictly above each of `SUCCESS_THRESHOLDS`."""
-    return np.mean(np.asarray(overlaps)[:, None] > SUCCESS_THRESHOLDS, axis=0)
+def success_curve(overlaps: np.ndarray, thresholds: np.ndarray = SUCCESS_THRESHOLDS) -> np.ndarray:
+    """`float64 [21]`: the fraction of `overlaps` `[N]` strictly above each of the thresholds; 0 without frames."""
+    below = np.searchsorted(np.sort(overlaps), thresholds, side="right")  # at most the threshold
+    return (len(overlaps) - below) / max(len(overlaps), 1)
 
 
-def precision_curve(errors: np.ndarray) -> np.ndarray:
-    """`float64 [51]`: the fraction of `errors` `[N]` (pixels) at or below each of `PRECISION_THRESHOLDS_PX`."""
-    return np.mean(np.asarray(errors)[:, None] <= PRECISION_THRESHOLDS_PX, axis=0)
+def precision_curve(errors: np.ndarray, thresholds: np.ndarray = PRECISION_THRESHOLDS_PX) -> np.ndarray:
+    """`float64 [51]`: the fraction of `errors` `[N]` (pixels) at or below each of the thresholds; 0 without frames."""
+    return np.searchsorted(np.sort(errors), thresholds, side="right") / max(len(errors), 1)
 
 
 def score(
@@ -224,21 +270,54 @@ def score(
     )
 
 
-def average(scores: Iterable[SequenceScore]) -> BenchmarkScore:
-    """Scores of sequences averaged with equal weight, whatever their lengths.
+def average(scores: Iterable[SequenceScore], *, pooled: bool = False) -> BenchmarkScore:
+    """Scores of sequences averaged: with equal weight whatever their lengths, or pooled, with that of their frames.
 
     A sequence without any valid annotation has no mean overlap and is left out of that one average.
     """
     scores = list(scores)
     if not scores:
         raise ValueError("no sequence to average")
-    overlaps = [s.mean_overlap for s in scores if s.valid_frames]
+    frames = np.array([s.frames if pooled else 1 for s in scores], np.float64)
+    if not frames.any():
+        frames[:] = 1
+    valid = [s for s in scores if s.valid_frames]
+    weights = [s.valid_frames if pooled else 1 for s in valid]
+    norms = [s.norm_precision for s in scores if s.norm_precision is not None]
     return BenchmarkScore(
-        success=np.mean([s.success for s in scores], axis=0),
-        precision=np.mean([s.precision for s in scores], axis=0),
-        mean_overlap=float(np.mean(overlaps)) if overlaps else float("nan"),
+        success=np.average([s.success for s in scores], axis=0, weights=frames),
+        precision=np.average([s.precision for s in scores], axis=0, weights=frames),
+        mean_overlap=float(np.average([s.mean_overlap for s in valid], weights=weights)) if valid else float("nan"),
         frames=sum(s.frames for s in scores),
         sequences=len(scores),
+        norm_precision=np.average(norms, axis=0, weights=frames) if len(norms) == len(scores) else None,
+        mean_of_classes=_mean_of_classes(valid),
+    )
+
+
+def pool(runs: Iterable[SequenceScore]) -> SequenceScore:
+    """Several runs on one sequence as one score: counts are summed and divided by all their frames, so that long runs
+    weigh more (TRE, SRE, repetitions of GOT-10k).
+    """
+    runs = list(runs)
+    mean = average(runs, pooled=True)
+    return SequenceScore(
+        success=mean.success,
+        precision=mean.precision,
+        mean_overlap=mean.mean_overlap,
+        frames=mean.frames,
+        norm_precision=mean.norm_precision,
+        valid_frames=sum(run.valid_frames for run in runs),
+        object_class=runs[0].object_class,
+    )
+
+
+def _mean_of_classes(scores: Sequence[SequenceScore]) -> float:
+    classes: dict[str, list[float]] = {}
+    for score in scores:
+        classes.setdefault(score.object_class, []).append(score.mean_overlap)
+    return (
+        float(np.mean([np.mean(values) for values in classes.values()])) if classes and "" not in classes else math.nan
     )
 
 
