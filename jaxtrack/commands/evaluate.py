@@ -1,4 +1,4 @@
-"""Runs trackers on a benchmark, scores them, prints a table and writes plots."""
+"""Runs trackers on a benchmark, scores them, prints a table and writes a report."""
 
 import dataclasses
 import functools
@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 from rich.console import Console
@@ -21,7 +21,19 @@ from jaxtrack.data.naming import match_name
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.data.vot import VotBenchmark
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import comparison, plots, progress, provenance, raw_results, runner, tables
+from jaxtrack.evaluation import (
+    comparison,
+    latex,
+    plots,
+    progress,
+    protocols,
+    provenance,
+    raw_results,
+    runner,
+    starts,
+    tables,
+)
+from jaxtrack.evaluation.report import one_pass, supervised
 from jaxtrack.evaluation.store import StoredRun
 from jaxtrack.evaluation.vot import runner as vot_runner
 from jaxtrack.evaluation.vot import tables as vot_tables
@@ -40,7 +52,7 @@ def _shown_as(metavar: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Runs trackers on a benchmark, scores them, prints the table and writes plots, CSV and JSON files.
+    """Runs trackers on a benchmark, scores them, prints the table and writes a report, plots and tables as files.
 
     Finished sequences are kept in the results folder: the same command, run again, goes on where it was
     interrupted, and prints the table at once when nothing is left to do.
@@ -55,6 +67,13 @@ class Options:
     """Folder of the benchmarks' files, or one benchmark's own; else the environment variable JAXTRACK_DATA."""
     sequences: Annotated[str | None, _shown_as("A,B")] = None
     """Only these sequences, separated by commas."""
+    protocol: Annotated[str, _shown_as("NAME")] = ""
+    """Rules to score by: otb, pysot, got10k or pytracking; by default the benchmark's own (docs/protocols.md)."""
+    invalid_frames: Literal["protocol", "hit", "miss", "skip"] = "protocol"
+    """What frames without a valid annotation are to precision, hits or misses, or whether they are not counted at all;
+    by default what the protocol says."""
+    runs: Literal["ope", "tre", "sre"] = "ope"
+    """Runs of each sequence: one, or OTB's tests of robustness: 20 from different starts, 12 from moved first boxes."""
     seed: Annotated[int, _shown_as("N")] = 0
     """Seed of the first run."""
     repeats: Annotated[int, _shown_as("N")] = 1
@@ -100,6 +119,7 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     if options.no_cache:
         disable_compilation_cache()
     console = Console(stderr=True)
+    _rules(options)
     benchmark = _load(options, console, images=bool(entries))
     if options.report is not None:
         _make_folder(options.report)  # now: a run of hours must not end in "cannot write"
@@ -107,21 +127,46 @@ def run(argv: Sequence[str], *, prog: str) -> None:
         _supervised(options, entries, benchmark, console)
         return
     published = _published(options, benchmark)  # now, for the same reason
-    evaluation = functools.partial(runner.evaluate, entries, benchmark, options.results)
+    evaluation = functools.partial(
+        runner.evaluate, entries, starts.benchmark_of(benchmark, options.runs), options.results
+    )
     stores = _run(options, console, evaluation)
-    _report(options, benchmark, stores, published)
+    if benchmark.annotated:
+        _report(options, benchmark, stores, published)
+    else:
+        where = ", ".join(str(stored.directory) for stored in stores)
+        line = (
+            f"The annotations of {benchmark.title} are not public, there is nothing to score by; boxes are in {where}"
+        )
+        Console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _rules(options: Options, benchmark: Benchmark | None = None) -> protocols.Protocol:
+    """The rules to score by; without a benchmark just a check of the options."""
+    named = options.protocol or (benchmark.protocol if benchmark is not None else protocols.OTB.name)
+    rules = protocols.PROTOCOLS[match_name(named, protocols.PROTOCOLS, what="protocol")]
+    rules = rules if benchmark is None else rules.on(benchmark.name)
+    if options.invalid_frames != "protocol":
+        rules = dataclasses.replace(rules, invalid=options.invalid_frames)
+    return rules
 
 
 def _supervised(options: Options, entries: Sequence[runner.Entry], benchmark: VotBenchmark, console: Console) -> None:
     """VOT's protocol in the place of the one-pass evaluation."""
+    for option in ("protocol", "invalid_frames", "runs"):
+        if getattr(options, option) != getattr(Options, option):
+            shown = f"--{option.replace('_', '-')}"
+            raise UserError(f"{shown} is for one-pass evaluations: leave it out for {benchmark.title} (see --vot.…)")
     options.vot.check(benchmark)
     published = _vot.published(_published_folders(options), benchmark, options.vot)
     settings = options.vot.settings(benchmark)
     evaluation = functools.partial(vot_runner.evaluate, entries, benchmark, options.results, settings)
-    compared = _vot.compare(_run(options, console, evaluation), published, benchmark, options.vot, options.repeats)
+    stored = _run(options, console, evaluation)
+    compared = _vot.compare(stored, published, benchmark, options.vot, options.repeats)
     names = [row.name for row in compared[0].results]
     folder = options.report or options.results / "reports" / _report_name(options, benchmark, names)
     written = vot_tables.write_tables(compared, folder)
+    written += supervised.write(compared, [each.store for each in stored], folder)
     shown = Console()
     flags = {"per_sequence": options.per_sequence, "per_attribute": options.per_attribute}
     _vot.show(compared, options.vot, shown, **flags)
@@ -184,12 +229,16 @@ def _download(name: str, selected: tuple[str, ...] | None, options: Options) -> 
 
 def _published(options: Options, benchmark: Benchmark) -> list[comparison.TrackerResult]:
     """The scores of the folders of published results."""
+    if options.published is not None and options.runs != starts.OPE:
+        raise UserError(f"--published holds results of one run per sequence: leave it out with --runs {options.runs}")
+    if options.published is not None and not benchmark.annotated:
+        raise UserError(f"--published: the annotations of {benchmark.title} are not public, nothing can be scored")
     known = [sequence.name for sequence in benchmark.sequences]
     spelling = functools.partial(match_name, names=known, what=f"sequence of {benchmark.title}")
     if benchmark.name in otb.BENCHMARKS:
         spelling = otb.canonical_name  # also of sequences that are not scored now: their files are no strangers
     return [
-        raw_results.tracker_result(f"{name} (published)", folder, benchmark, spelling)
+        raw_results.tracker_result(f"{name} (published)", folder, benchmark, spelling, rules=_rules(options, benchmark))
         for name, folder in _published_folders(options).items()
     ]
 
@@ -221,25 +270,33 @@ def _report(
     published: Sequence[comparison.TrackerResult],
 ) -> None:
     """Scores what is stored, writes tables and plots, then prints: the files are there whoever reads the output."""
-    compared = comparison.compare(benchmark, [*comparison.from_runs(benchmark, stores), *published])
+    rules = _rules(options, benchmark)
+    rows = [*comparison.from_runs(benchmark, stores, rules=rules, kind=options.runs), *published]
+    compared = comparison.compare(benchmark, rows, protocol=options.runs.upper(), rules=rules)
     folder = options.report or options.results / "reports" / _report_name(
         options, benchmark, [tracker.name for tracker in compared.trackers]
     )
     written = tables.write_tables(compared, folder)
+    written += latex.write_table(compared, folder)
     written += plots.write_plots(compared, folder, attributes=options.per_attribute)
+    written += one_pass.write(compared, benchmark, stores, folder)
     console = Console()
     tables.print_summary(compared, console)
     if options.per_sequence:
         console.print(tables.sequence_table(compared))
     if options.per_attribute:
         console.print(tables.attribute_table(compared))
-    lines = [*_initialisation(benchmark, stores), f"Tables and plots are in {folder}: {_names(written, folder)}"]
+    begun = _initialisation(starts.benchmark_of(benchmark, options.runs), stores)
+    lines = [*begun, f"Tables and plots are in {folder}: {_names(written, folder)}"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _report_name(options: Options, benchmark: Benchmark, rows: Sequence[str]) -> Path:
     """Of the folder, below that of all reports: the benchmark, the sequences where they were selected, the trackers."""
-    name = benchmark.name
+    name = starts.stored_name(benchmark.name, options.runs)
+    if options.protocol or options.invalid_frames != "protocol":
+        kept = (options.protocol, options.invalid_frames.removeprefix("protocol"))
+        name += "".join(f"-{part}" for part in kept if part)
     if options.sequences is not None:
         name += f"-{_joined([sequence.name for sequence in benchmark.sequences], 'sequences')}"
     # Rows of a tracker's several configurations, and those of published results, bear a remark in brackets.

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from jaxtrack.data.sequences import Benchmark
-from jaxtrack.evaluation import metrics
+from jaxtrack.evaluation import metrics, protocols, starts
 from jaxtrack.evaluation.store import StoredRun
-from jaxtrack.weights import store as weights
+from jaxtrack.weights import places
 
 # Full names of the attribute labels, as the OTB papers print them in the titles of their plots.
 ATTRIBUTES: Mapping[str, str] = {
@@ -24,6 +24,20 @@ ATTRIBUTES: Mapping[str, str] = {
     "OV": "out of view",
     "BC": "background clutter",
     "LR": "low resolution",
+    # UAV123 and LaSOT.
+    "ARC": "aspect ratio change",
+    "FOC": "full occlusion",
+    "POC": "partial occlusion",
+    "VC": "viewpoint change",
+    "CM": "camera motion",
+    "SOB": "similar object",
+    "ROT": "rotation",
+    # UAVDT.
+    "CR": "camera rotation",
+    "OR": "object rotation",
+    "SO": "small object",
+    "OB": "object blur",
+    "LO": "large occlusion",
 }
 
 
@@ -71,6 +85,8 @@ class TrackerResult:
       fps: median over the runs of the frames per second, by the sequence's name; empty if unknown.
       tuned_on: the benchmark on whose test data the tracker's constants were chosen; empty if none.
       chosen_on: the test data on which its weights were chosen among others; empty if none.
+      boxes: of the first run, `[M, 4]`, (x, y, w, h), pixels, by the sequence's name; empty where they are not kept.
+      pooled: whether sequences weigh as much as they have frames, see `metrics.average`.
     """
 
     name: str
@@ -79,6 +95,8 @@ class TrackerResult:
     fps: Mapping[str, float] = dataclasses.field(default_factory=dict)
     tuned_on: str = ""
     chosen_on: str = ""
+    boxes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    pooled: bool = False
 
     def __post_init__(self):
         if not self.scores or len(self.scores) != len(self.run_ids):
@@ -101,16 +119,18 @@ class TrackerResult:
     def benchmark_scores(self, sequences: Iterable[str]) -> list[metrics.BenchmarkScore]:
         """For each run the average over those of `sequences` that every run has; empty if there is none."""
         covered = self.covered(sequences)
-        return [metrics.average(run[name] for name in covered) for run in self.scores] if covered else []
+        if not covered:
+            return []
+        return [metrics.average((run[name] for name in covered), pooled=self.pooled) for run in self.scores]
 
     def headline(self, metric: str, sequences: Iterable[str]) -> Spread:
-        """Spread over the runs of the benchmark's mean of `metric` (a key of `metrics.METRICS`)."""
-        values = [metrics.METRICS[metric].of(score) for score in self.benchmark_scores(sequences)]
+        """Spread over the runs of the benchmark's mean of `metric` (see `metrics.metric_named`)."""
+        values = [metrics.metric_named(metric).of(score) for score in self.benchmark_scores(sequences)]
         return spread(values) if values else Spread(mean=float("nan"), std=None, runs=len(self.scores))
 
     def on_sequence(self, metric: str, sequence: str) -> Spread:
         """Spread over the runs of `metric` on one sequence that every run has."""
-        return spread(metrics.METRICS[metric].of(run[sequence]) for run in self.scores)
+        return spread(metrics.metric_named(metric).of(run[sequence]) for run in self.scores)
 
     def median_fps(self, sequences: Iterable[str]) -> float:
         """Median over the sequences of the frames per second; NaN if unknown."""
@@ -129,6 +149,8 @@ class Comparison:
       attributes: the labels of each sequence, by its name.
       trackers: the rows, in the caller's order.
       protocol: e.g. `OPE`.
+      rules: how the trackers were scored.
+      norm_precision: whether the printed table has normalised precision, too; files have it where it was measured.
     """
 
     benchmark: str
@@ -137,6 +159,31 @@ class Comparison:
     attributes: Mapping[str, frozenset[str]]
     trackers: tuple[TrackerResult, ...]
     protocol: str = "OPE"
+    rules: protocols.Protocol = protocols.OTB
+    norm_precision: bool = False
+
+    @property
+    def printed(self) -> Mapping[str, metrics.Metric]:
+        """The headline numbers of the printed table, which is 80 columns wide."""
+        return {
+            key: metric
+            for key, metric in self.metrics.items()
+            if self.norm_precision or key not in metrics.NORM_METRICS
+        }
+
+    @property
+    def metrics(self) -> Mapping[str, metrics.Metric]:
+        """The headline numbers of the files."""
+        if self.rules.pooled:
+            return metrics.GOT10K_METRICS
+        scores = [score for tracker in self.trackers for run in tracker.scores for score in run.values()]
+        measured = bool(scores) and all(score.norm_precision is not None for score in scores)
+        return {**metrics.METRICS, **(metrics.NORM_METRICS if measured else {})}
+
+    @property
+    def primary(self) -> str:
+        """The metric that tables of sequences and attributes show."""
+        return "ao" if self.rules.pooled else "auc"
 
     def labels(self) -> list[str]:
         """The attribute labels that occur, in the papers' order, others after them alphabetically."""
@@ -194,15 +241,18 @@ def compare(
     results: Iterable[TrackerResult],
     *,
     protocol: str = "OPE",
+    rules: protocols.Protocol = protocols.OTB,
 ) -> Comparison:
-    """Results on the sequences of `benchmark`, ready for tables and plots."""
+    """Results on the sequences of `benchmark`, ready for tables and plots; `rules` are those they were scored by."""
     return Comparison(
         benchmark=benchmark.name,
         title=benchmark.title,
         sequences=tuple(s.name for s in benchmark.sequences),
         attributes={s.name: s.attributes for s in benchmark.sequences},
         trackers=tuple(results),
-        protocol=protocol,
+        protocol=protocol if rules == protocols.OTB else f"{protocol} ({rules.name})",
+        rules=rules,
+        norm_precision=benchmark.norm_precision,
     )
 
 
@@ -210,7 +260,8 @@ def from_runs(
     benchmark: Benchmark,
     runs: Iterable[StoredRun],
     *,
-    invalid_error: float = metrics.OFFICIAL_INVALID_ERROR,
+    rules: protocols.Protocol = protocols.OTB,
+    kind: str = starts.OPE,
 ) -> list[TrackerResult]:
     """Scores of stored runs; runs that differ in nothing but the seed become one tracker's repeats.
 
@@ -219,42 +270,51 @@ def from_runs(
     Args:
       benchmark: the sequences to score; those that a run lacks are left out of its scores.
       runs: stored runs; those on other benchmarks are passed over.
-      invalid_error: see `metrics.frame_scores`.
+      rules: how to score.
+      kind: which runs of a sequence, see `starts`.
     """
     groups: dict[str, list[StoredRun]] = {}
-    for run in (run for run in runs if run.benchmark == benchmark.name):
+    for run in (run for run in runs if run.benchmark == starts.stored_name(benchmark.name, kind)):
         groups.setdefault(run.group, []).append(run)
     names = [group[0].tracker for group in groups.values()]
     results = []
     for group in groups.values():
         group.sort(key=lambda run: run.seed)
         name = group[0].tracker
-        results.append(
-            _tracker_result(
-                name if names.count(name) == 1 else f"{name} ({group[0].id})", group, benchmark, invalid_error
-            )
-        )
+        shown = name if names.count(name) == 1 else f"{name} ({group[0].id})"
+        results.append(_tracker_result(shown, group, benchmark, rules, kind))
     return results
 
 
-def _tracker_result(name: str, group: list[StoredRun], benchmark: Benchmark, invalid_error: float) -> TrackerResult:
+def _tracker_result(
+    name: str, group: list[StoredRun], benchmark: Benchmark, rules: protocols.Protocol, kind: str
+) -> TrackerResult:
     scores: list[dict[str, metrics.SequenceScore]] = []
     speeds: dict[str, list[float]] = {}
+    boxes: dict[str, np.ndarray] = {}
     for run in group:
         scores.append({})
         for sequence in benchmark.sequences:
-            if not run.done(sequence.name, len(sequence)):
+            begun = starts.starts(sequence, kind)
+            if not all(run.done(start.name, len(sequence) - start.frame) for start in begun):
                 continue
-            result = run.read(sequence.name)
-            scores[-1][sequence.name] = metrics.score(
-                result.boxes, sequence.boxes, sequence.valid, invalid_error=invalid_error
-            )
-            speeds.setdefault(sequence.name, []).append(metrics.frames_per_second(result.seconds))
+            found = [run.read(start.name) for start in begun]
+            parts = [
+                protocols.score(result.boxes, starts.from_frame(sequence, start.frame), rules)
+                for start, result in zip(begun, found, strict=True)
+            ]
+            scores[-1][sequence.name] = metrics.pool(parts)
+            fps = statistics.median(metrics.frames_per_second(result.seconds) for result in found)
+            speeds.setdefault(sequence.name, []).append(fps)
+            if run is group[0] and kind == starts.OPE:
+                boxes[sequence.name] = found[0].boxes
     return TrackerResult(
         name=name,
         run_ids=tuple(run.id for run in group),
         scores=tuple(scores),
         fps={sequence: statistics.median(values) for sequence, values in speeds.items()},
         tuned_on=group[0].identity["config"].get("tuned_on", ""),
-        chosen_on=weights.chosen_on(group[0].identity.get("weights_sha256")),
+        chosen_on=places.chosen_on(group[0].identity.get("weights_sha256")),
+        boxes=boxes,
+        pooled=rules.pooled,
     )

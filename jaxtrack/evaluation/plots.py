@@ -5,10 +5,11 @@ change. The same numbers give the same file, byte for byte, with one version of 
 """
 
 import contextlib
+import io
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
@@ -80,6 +81,65 @@ def precision_plot(comparison: Comparison) -> Figure:
     )
 
 
+def norm_precision_plot(comparison: Comparison) -> Figure:
+    """Fraction of frames within each distance of the true centre, measured in widths and heights of the annotation.
+
+    The legend is sorted by the value at 0.2. Every score must have it.
+    """
+    return _curves_plot(
+        comparison,
+        name="Normalised precision",
+        metric="norm_precision_20",
+        thresholds=metrics.NORM_PRECISION_THRESHOLDS,
+        curve=lambda score: score.norm_precision,
+        xlabel="Normalised centre error threshold",
+        legend_corner="lower right",
+    )
+
+
+def curves(comparison: Comparison) -> dict[str, Callable[[Comparison], Figure]]:
+    """The plots of curves that a comparison has, by their files' names; files and reports follow."""
+    usual = {"success": success_plot, "precision": precision_plot}
+    return {**usual, "norm_precision": norm_precision_plot} if "norm_precision_20" in comparison.metrics else usual
+
+
+def attribute_radar(comparison: Comparison) -> Figure:
+    """The primary metric: a ray for each attribute, a closed line for each tracker that has sequences of all.
+
+    Args:
+      comparison: has at least three attributes.
+    """
+    labels = comparison.labels()
+    if len(labels) < 3:
+        raise ValueError(f"a radar needs at least three attributes, not {labels}")
+    parts = [comparison.with_attribute(label) for label in labels]
+    angles = np.linspace(0, 2 * np.pi, len(labels), endpoint=False)
+    with _style():
+        figure = _figure(width=6.4, height=5.6)
+        axes: Any = figure.add_subplot(projection="polar")
+        axes.set_theta_zero_location("N")
+        axes.set_theta_direction(-1)
+        for index, tracker in enumerate(comparison.trackers):
+            values = np.array([tracker.headline(comparison.primary, part.sequences).mean for part in parts])
+            if not np.isfinite(values).all():
+                continue
+            closed = [np.append(x, x[0]) for x in (angles, values)]
+            colour = _COLOURS[index % len(_COLOURS)]
+            axes.plot(*closed, color=colour, linestyle=_line(index), linewidth=2.0, label=_legend_name(tracker))
+        axes.set_ylim(0, 1.05 * max([0.1, *(y for line in axes.get_lines() for y in line.get_ydata())]))
+        axes.set_rlabel_position(180 / len(labels))
+        axes.tick_params(axis="x", pad=5)
+        axes.set_xticks(angles, [f"{x} ({len(part.sequences)})" for x, part in zip(labels, parts, strict=True)])
+        for angle, text in zip(angles, axes.get_xticklabels(), strict=True):  # beside the circle, not into it
+            text.set_horizontalalignment(("right", "center", "left")[round(np.sign(round(np.sin(angle), 3))) + 1])
+        axes.tick_params(axis="y", labelsize=8, labelcolor="#555555")
+        if axes.get_lines():
+            figure.legend(loc="outside lower center", ncols=2)
+        title = f"{comparison.metrics[comparison.primary].label} by attribute - {comparison.title}"
+        axes.set_title(textwrap.fill(title, _TITLE_WIDTH, break_on_hyphens=False))
+    return figure
+
+
 def plot_trace(
     traces: Mapping[str, np.ndarray],
     *,
@@ -138,18 +198,27 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
+def svg_text(figure: Figure) -> str:
+    """The figure as SVG on no ground, its letters as text, to stand in a page."""
+    file = io.BytesIO()
+    with _style(), matplotlib.style.context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return file.getvalue().decode()
+
+
 def write_plots(comparison: Comparison, folder: Path, *, attributes: bool = False) -> list[Path]:
-    """Writes the success and the precision plot, on request one pair per attribute too; returns the paths.
+    """Writes the plots of `curves`, on request those of each attribute too; returns the paths.
 
     Files are `success.png`, `success.svg`, `precision.png`, ..., `attributes/OCC_success.png`, ...
     """
     folder = Path(folder)
-    paths = save(success_plot(comparison), folder / "success")
-    paths += save(precision_plot(comparison), folder / "precision")
+    paths = []
+    for name, plot in curves(comparison).items():
+        paths += save(plot(comparison), folder / name)
     for label in comparison.labels() if attributes else ():
         part = comparison.with_attribute(label)
-        paths += save(success_plot(part), folder / "attributes" / f"{label}_success")
-        paths += save(precision_plot(part), folder / "attributes" / f"{label}_precision")
+        for name, plot in curves(comparison).items():
+            paths += save(plot(part), folder / "attributes" / f"{label}_{name}")
     return paths
 
 
@@ -159,7 +228,7 @@ def _curves_plot(
     name: str,
     metric: str,
     thresholds: np.ndarray,
-    curve: Callable[[metrics.Score], np.ndarray],
+    curve: Callable[[metrics.Score], np.ndarray | None],
     xlabel: str,
     legend_corner: Literal["lower left", "lower right"],
 ) -> Figure:
@@ -169,9 +238,10 @@ def _curves_plot(
         figure = _figure(width=9.2 if outside else 6.4, height=5.2)
         axes = figure.subplots()
         for rank, (tracker, index) in enumerate(shown):
-            curves = np.stack([curve(score) for score in tracker.benchmark_scores(comparison.sequences)])
+            found = [curve(score) for score in tracker.benchmark_scores(comparison.sequences)]
+            runs = np.stack([values for values in found if values is not None])
             label = _legend_entry(comparison, tracker, metric)
-            _draw(axes, thresholds, curves, label, index, above=len(shown) - rank)
+            _draw(axes, thresholds, runs, label, index, above=len(shown) - rank)
         _dress(axes, thresholds, xlabel, f"{name} rate" if name == "Success" else name)
         title = f"{name} plots of {comparison.protocol} - {comparison.title}"
         axes.set_title(textwrap.fill(title, _TITLE_WIDTH, break_on_hyphens=False))
@@ -226,9 +296,12 @@ def _dress(axes: Axes, thresholds: np.ndarray, xlabel: str, ylabel: str) -> None
 def _legend_entry(comparison: Comparison, tracker: TrackerResult, metric: str) -> str:
     covered, total = len(tracker.covered(comparison.sequences)), len(comparison.sequences)
     part = "" if covered == total else f" on {covered}/{total} sequences"
+    return f"{_legend_name(tracker)} [{tracker.headline(metric, comparison.sequences)}]{part}"
+
+
+def _legend_name(tracker: TrackerResult) -> str:
     # Matplotlib hides labels that begin with an underscore and reads $...$ as mathematics.
-    name = tracker.label.lstrip("_").replace("$", r"\$")
-    return f"{name} [{tracker.headline(metric, comparison.sequences)}]{part}"
+    return tracker.label.lstrip("_").replace("$", r"\$")
 
 
 def _figure(*, width: float, height: float) -> Figure:

@@ -23,7 +23,7 @@ from jaxtrack.evaluation import metrics
 from jaxtrack.evaluation.comparison import ATTRIBUTES, Comparison, Spread, TrackerResult
 from jaxtrack.files import write_text
 
-_NOT_COMPARED = "Rows with fewer sequences are means over those sequences and are not compared with the others."
+NOT_COMPARED = "Rows with fewer sequences are means over those sequences and are not compared with the others."
 
 # Narrow, so that the summary with its run ids fits a terminal of 80 columns.
 _LOOK: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
@@ -32,19 +32,19 @@ _LOOK: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (
 def summary_table(comparison: Comparison) -> Table:
     """Rows are trackers, columns the headline numbers, speed, number of sequences and the runs behind them."""
     names = comparison.sequences
-    headlines = [[t.headline(metric, names) for metric in metrics.METRICS] for t in comparison.trackers]
-    comparable = _comparable(comparison)
-    caption = None if all(comparable) else _NOT_COMPARED
+    headlines = [[t.headline(metric, names) for metric in comparison.printed] for t in comparison.trackers]
+    compared = comparable(comparison)
+    caption = None if all(compared) else NOT_COMPARED
     table = Table(title=Text(_headline(comparison)), caption=caption, **_LOOK)
     table.add_column("tracker", overflow="fold")
-    for metric in metrics.METRICS.values():
+    for metric in comparison.printed.values():
         table.add_column(metric.label.replace(" ", "\n"), justify="right", no_wrap=True)
     for label in ("fps", "seqs"):
         table.add_column(label, justify="right", no_wrap=True)
     table.add_column("run", no_wrap=True)
-    best = [_best(column, comparable) for column in zip(*headlines, strict=True)]
+    bests = [best(column, compared) for column in zip(*headlines, strict=True)]
     for i, (tracker, row) in enumerate(zip(comparison.trackers, headlines, strict=True)):
-        cells = [_cell(value, bold=i in best[k]) for k, value in enumerate(row)]
+        cells = [_cell(value, bold=i in bests[k]) for k, value in enumerate(row)]
         covered = tracker.covered(names)
         count = f"{len(covered)}" if len(covered) == len(names) else f"{len(covered)}/{len(names)}"
         fps = tracker.median_fps(names)
@@ -53,25 +53,27 @@ def summary_table(comparison: Comparison) -> Table:
     return table
 
 
-def sequence_table(comparison: Comparison, metric: str = "auc") -> Table:
+def sequence_table(comparison: Comparison, metric: str | None = None) -> Table:
     """Rows are sequences, columns trackers, cells one metric (mean over the runs); the last row is the mean."""
+    metric = metric or comparison.primary
     table = _tracker_columns(comparison, "sequence", metric)
     for name in comparison.sequences:
-        _add_row(table, name, _on_sequence(comparison, metric, name))
+        _add_row(table, name, on_sequence(comparison, metric, name))
     table.add_section()
     means = [tracker.headline(metric, comparison.sequences) for tracker in comparison.trackers]
-    _add_row(table, "mean", means, _comparable(comparison))
+    _add_row(table, "mean", means, comparable(comparison))
     return table
 
 
-def attribute_table(comparison: Comparison, metric: str = "auc") -> Table:
+def attribute_table(comparison: Comparison, metric: str | None = None) -> Table:
     """Rows are attributes with their number of sequences, columns trackers, cells one metric."""
+    metric = metric or comparison.primary
     table = _tracker_columns(comparison, "attribute", metric)
     for label in comparison.labels():
         part = comparison.with_attribute(label)
         values = [tracker.headline(metric, part.sequences) for tracker in part.trackers]
         full = f", {ATTRIBUTES[label]}" if label in ATTRIBUTES else ""
-        _add_row(table, f"{label}{full} ({len(part.sequences)})", values, _comparable(part))
+        _add_row(table, f"{label}{full} ({len(part.sequences)})", values, comparable(part))
     return table
 
 
@@ -117,7 +119,7 @@ def sequence_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "chosen_on": tracker.chosen_on,
             "run": run_id,
             "frames": scores[name].frames,
-            **{key: metric.of(scores[name]) for key, metric in metrics.METRICS.items()},
+            **{key: metric.of(scores[name]) for key, metric in comparison.metrics.items()},
         }
         for name in comparison.sequences
         for tracker in comparison.trackers
@@ -143,8 +145,9 @@ def summary_json(comparison: Comparison) -> dict[str, Any]:
         "title": comparison.title,
         "protocol": comparison.protocol,
         "sequences": {name: sorted(comparison.attributes.get(name, ())) for name in comparison.sequences},
-        "success_thresholds": metrics.SUCCESS_THRESHOLDS.tolist(),
+        "success_thresholds": comparison.rules.success_thresholds.tolist(),
         "precision_thresholds_px": metrics.PRECISION_THRESHOLDS_PX.tolist(),
+        "norm_precision_thresholds": metrics.NORM_PRECISION_THRESHOLDS.tolist(),
         "trackers": [_tracker_json(comparison, tracker) for tracker in comparison.trackers],
     }
 
@@ -163,8 +166,8 @@ def _tracker_json(comparison: Comparison, tracker: TrackerResult) -> dict[str, A
         "runs": [
             {
                 "run_id": run_id,
-                "mean": average and _score_json(average),
-                "sequences": {name: _score_json(scores[name]) for name in names if name in scores},
+                "mean": average and _score_json(comparison, average),
+                "sequences": {name: _score_json(comparison, scores[name]) for name in names if name in scores},
             }
             for run_id, scores, average in zip(tracker.run_ids, tracker.scores, averages, strict=True)
         ],
@@ -174,7 +177,7 @@ def _tracker_json(comparison: Comparison, tracker: TrackerResult) -> dict[str, A
 def _headline_record(comparison: Comparison, tracker: TrackerResult) -> dict[str, Any]:
     names = comparison.sequences
     numbers = {}
-    for metric in metrics.METRICS:
+    for metric in comparison.metrics:
         value = tracker.headline(metric, names)
         numbers |= {metric: value.mean, f"{metric}_std": value.std}
     return {
@@ -193,10 +196,12 @@ def _headline_record(comparison: Comparison, tracker: TrackerResult) -> dict[str
     }
 
 
-def _score_json(score: metrics.Score) -> dict[str, Any]:
+def _score_json(comparison: Comparison, score: metrics.Score) -> dict[str, Any]:
+    norm = {} if score.norm_precision is None else {"norm_precision": score.norm_precision.tolist()}
     return {
         "frames": score.frames,
-        **{key: metric.of(score) for key, metric in metrics.METRICS.items()},
+        **norm,
+        **{key: metric.of(score) for key, metric in comparison.metrics.items()},
         "success": score.success.tolist(),
         "precision": score.precision.tolist(),
     }
@@ -230,7 +235,7 @@ def _headline(comparison: Comparison) -> str:
 
 
 def _tracker_columns(comparison: Comparison, first: str, metric: str) -> Table:
-    title = f"{metrics.METRICS[metric].label}, {_headline(comparison)}"
+    title = f"{metrics.metric_named(metric).label}, {_headline(comparison)}"
     table = Table(title=Text(title), **_LOOK)
     table.add_column(first)
     for tracker in comparison.trackers:
@@ -243,29 +248,30 @@ def _label(tracker: TrackerResult) -> Text:
     return Text(f"{tracker.name}\n({tracker.remark})" if tracker.remark else tracker.name)
 
 
-def _add_row(table: Table, name: str, values: Sequence[Spread], comparable: Sequence[bool] | None = None) -> None:
-    best = _best(values, comparable or [True] * len(values))
-    table.add_row(Text(name), *(_cell(value, bold=i in best) for i, value in enumerate(values)))
+def _add_row(table: Table, name: str, values: Sequence[Spread], compared: Sequence[bool] | None = None) -> None:
+    bold = best(values, compared or [True] * len(values))
+    table.add_row(Text(name), *(_cell(value, bold=i in bold) for i, value in enumerate(values)))
 
 
-def _on_sequence(comparison: Comparison, metric: str, name: str) -> list[Spread]:
+def on_sequence(comparison: Comparison, metric: str, name: str) -> list[Spread]:
+    """A metric of each tracker on one sequence; NaN where a tracker lacks it."""
     undefined = Spread(mean=float("nan"), std=None, runs=1)
     return [t.on_sequence(metric, name) if t.covered([name]) else undefined for t in comparison.trackers]
 
 
-def _comparable(comparison: Comparison) -> list[bool]:
+def comparable(comparison: Comparison) -> list[bool]:
     """Which trackers cover the largest set of sequences that any of them covers."""
     covered = [tracker.covered(comparison.sequences) for tracker in comparison.trackers]
     most = max(covered, key=len, default=())
     return [names == most for names in covered]
 
 
-def _best(values: Iterable[Spread], comparable: Sequence[bool]) -> set[int]:
+def best(values: Iterable[Spread], compared: Sequence[bool]) -> set[int]:
     """Indices of the best values as far as the printed digits tell; none where there is nothing to compare."""
     rounded = {
         i: round(value.mean, 3)
-        for i, (value, compared) in enumerate(zip(values, comparable, strict=True))
-        if compared and not np.isnan(value.mean)
+        for i, (value, is_compared) in enumerate(zip(values, compared, strict=True))
+        if is_compared and not np.isnan(value.mean)
     }
     return {i for i, x in rounded.items() if x == max(rounded.values())} if len(rounded) > 1 else set()
 

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import html_pages
 import numpy as np
 import pytest
 from command_line import box_files, error_of, without
@@ -35,11 +36,15 @@ def test_an_evaluation_prints_a_table_and_writes_everything(options, data_dir, t
         "per_sequence.csv",
         "per_attribute.csv",
         "summary.json",
+        "summary.tex",
         "success.png",
         "success.svg",
         "precision.png",
         "precision.svg",
+        "norm_precision.png",
+        "norm_precision.svg",
         "attributes",
+        "report.html",
     }
     assert str(reports) in printed
     # The numbers are those of the stored boxes, scored by hand.
@@ -55,8 +60,13 @@ def test_an_evaluation_prints_a_table_and_writes_everything(options, data_dir, t
     for name, auc in aucs.items():
         assert f"{name} " in printed
         assert f"{auc:.3f}" in printed
-    assert json.loads((folder / "run.json").read_text())["id"] in printed
+    run_id = json.loads((folder / "run.json").read_text())["id"]
+    assert run_id in printed
     assert "s to start on a sequence" in printed
+    page = html_pages.parse((reports / "report.html").read_text("utf-8"))
+    [row] = html_pages.rows(html_pages.section(page, "summary"))
+    assert row[1].split()[0] == f"{np.mean(list(aucs.values())):.3f}"
+    assert html_pages.rows(html_pages.section(page, "sources"))[0][:2] == [run_id, "0"]
 
 
 def test_a_second_call_runs_nothing_and_prints_the_same_table(options, capsys, monkeypatch):

@@ -6,11 +6,15 @@ import json
 import shutil
 
 import command_line
+import html_pages
 import pytest
 from toy_vot import write_sequence
 
 from jaxtrack.__main__ import main
-from jaxtrack.evaluation.vot import results
+from jaxtrack.commands import _vot
+from jaxtrack.data.vot import VotBenchmark
+from jaxtrack.evaluation.vot import results, runner
+from jaxtrack.evaluation.vot.measures import Rules
 
 error_of = functools.partial(command_line.error_of, "evaluate")
 MIL = ["--opencv-mil.search-radius-px=6", "--opencv-mil.init-max-negatives=8", "--opencv-mil.track-max-negatives=8"]
@@ -74,6 +78,9 @@ def test_a_tracker_is_run_by_the_supervised_protocol_and_stands_beside_published
     assert len((folder / files[0]).read_text().splitlines()) == 12
     info = json.loads((folder / "run.json").read_text())
     assert info["identity"]["protocol"]["start_box"] == "area"
+    page = html_pages.parse((reports / "report.html").read_text("utf-8"))
+    assert [row[0] for row in html_pages.rows(page.all("table")[0])] == ["opencv-mil", "Them (published)"]
+    assert html_pages.section(page, "sources").all("tbody")[0].all("th")[0].text == info["id"]
     content = json.loads((reports / "summary.json").read_text())
     assert len(content[0]["trackers"][0]["expected_overlaps"]) == 12
     assert set(content[0]["trackers"][0]["eao_by_tag"]) == {
@@ -113,6 +120,30 @@ def test_experiments_have_tables_of_their_own_and_ranks_together(tmp_path, capsy
     # Bad has no frame that counts for accuracy, and a failure in each repetition.
     assert "Good (published)  1.00 / 1.00  1.00 / 1.00  1.00" in ranks
     assert "Bad (published)   2.00 / 2.00  2.00 / 2.00  2.00" in ranks
+
+
+def test_options_become_the_settings_of_the_runs():
+    old, new = (VotBenchmark(f"vot{year}", "", [], edition=year, complete=True) for year in (2015, 2016))
+    bounded, legacy = Rules(), Rules(bounded=False, drawing="legacy")
+    assert [_vot.Options().rules(benchmark) for benchmark in (old, new)] == [legacy, bounded]
+    assert _vot.Options(overlap="bounded").rules(old) == bounded
+    assert _vot.Options(overlap="legacy").rules(new) == legacy
+    asked = _vot.Options(experiments="grey,baseline", start_box="enclosing", overlap="legacy", lanes=3)
+    assert asked.settings(new) == runner.Settings(("grey", "baseline"), "enclosing", legacy, 3)
+
+
+def test_ranks_leave_out_experiments_that_a_tracker_lacks(tmp_path, capsys):
+    write_sequence(tmp_path / "vot2013" / "bolt", 12, color=False, truth="4,4,16,12")
+    good, bad = tmp_path / "Good", tmp_path / "Bad"
+    for experiment in ("baseline", "grey"):
+        publish(good, experiment, bolt=STILL)
+    publish(bad, bolt=LOST)
+    command = ["--benchmark=vot2013", f"--data-dir={tmp_path}", f"--results={tmp_path / 'results'}", "--tracker=none"]
+    assert run(*command, "--published", f"{good},{bad}", "--vot.experiments=baseline,grey") == 0
+    printed = capsys.readouterr().out
+    ranks = printed[printed.index("A / R ranks") :]
+    assert "Good (published)  1.00 / 1.00  1.00" in ranks
+    assert "No ranks in grey: there is no sequence that all trackers have" in ranks
 
 
 def test_the_same_command_goes_on_and_other_options_are_another_run(options, tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -195,3 +196,59 @@ def test_a_trace_of_nothing_or_of_a_volume_is_refused():
         plots.plot_trace({})
     with pytest.raises(ValueError, match=r"x: expected \[N\] or \[N, K\], got \[1, 1, 1\]"):
         plots.plot_trace({"x": np.zeros((1, 1, 1))})
+
+
+ATTRIBUTES = {"A": frozenset({"OCC", "IV", "FM"}), "B": frozenset({"OCC"})}
+
+
+def radar_of(*trackers):
+    return plots.attribute_radar(comparison.Comparison("otb100", "OTB-100", ("A", "B"), ATTRIBUTES, trackers))
+
+
+def two_levels(name, a, b):
+    return comparison.TrackerResult(name, ("a",), ({"A": score(a), "B": score(b)},))
+
+
+def test_the_radar_has_a_ray_for_each_attribute_and_a_closed_line_for_each_tracker():
+    axes = radar_of(two_levels("one", 0.4, 0.8), two_levels("other", 0.2, 0.2)).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["IV (1)", "OCC (2)", "FM (1)"]
+    one, other = axes.get_lines()
+    # A straight line from the level to 0 has half the level as its mean.
+    np.testing.assert_allclose(one.get_ydata(), [0.2, 0.3, 0.2, 0.2])
+    np.testing.assert_allclose(other.get_ydata(), [0.1] * 4)
+    np.testing.assert_allclose(one.get_xdata(), np.array([0, 1, 2, 0]) * 2 * np.pi / 3)
+
+
+def test_the_radar_leaves_out_a_tracker_that_lacks_an_attribute():
+    lacking = comparison.TrackerResult("lacking", ("a",), ({"B": score(0.9)},))
+    [line] = radar_of(lacking, two_levels("one", 0.4, 0.8)).axes[0].get_lines()
+    assert line.get_label() == "one"
+
+
+def test_a_radar_of_two_attributes_is_refused():
+    with pytest.raises(ValueError, match="at least three attributes"):
+        plots.attribute_radar(THREE)
+
+
+def test_svg_for_a_page_has_its_letters_as_text_and_is_always_the_same():
+    text = plots.svg_text(plots.success_plot(comparing(result("a<b", 0.5))))
+    assert "a&lt;b [0.250]</text>" in text
+    assert plots.svg_text(plots.success_plot(comparing(result("a<b", 0.5)))) == text
+
+
+def normalised(level):
+    return dataclasses.replace(score(level), norm_precision=np.linspace(0, level, 51))
+
+
+def test_the_normalised_precision_is_plotted_where_it_was_measured(tmp_path):
+    low, high = (
+        comparison.TrackerResult(name, ("a",), (dict.fromkeys("AB", normalised(level)),))
+        for name, level in (("low", 0.2), ("high", 0.9))
+    )
+    axes = plots.norm_precision_plot(comparing(low, high)).axes[0]
+    assert axes.get_title() == "Normalised precision plots of OPE - OTB-100"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["high [0.360]", "low [0.080]"]
+    np.testing.assert_allclose(axes.get_lines()[0].get_xdata(), np.linspace(0, 0.5, 51))
+    assert list(plots.curves(comparing(low, high))) == ["success", "precision", "norm_precision"]
+    assert list(plots.curves(comparing(low, result("unmeasured", 0.5)))) == ["success", "precision"]
+    assert tmp_path / "norm_precision.svg" in plots.write_plots(comparing(low), tmp_path)

@@ -1,0 +1,94 @@
+"""Where trackers lose their target: the frames at which the overlap falls to 0, and pictures of them."""
+
+import base64
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from jaxtrack import drawing
+from jaxtrack.data.sequences import Frames
+from jaxtrack.errors import UserError
+from jaxtrack.evaluation import metrics
+
+TRUTH_COLOUR, FOUND_COLOUR = drawing.COLOURS[2], drawing.COLOURS[4]
+_WIDTH_PX = 400
+# Colours at full resolution: the lines of boxes are two pixels wide.
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 78, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Failure:
+    """The target is lost: frames one after the other without any overlap.
+
+    Attributes:
+      sequence: its name.
+      frame: the first of the frames, 0-based.
+      frames: how many of them have an annotation.
+      found_again: the first frame thereafter whose overlap is above 0; None if there is none.
+      truth: `[4]`, (x, y, w, h), the annotation of the first frame.
+      box: `[4]`, the tracker's box there.
+    """
+
+    sequence: str
+    frame: int
+    frames: int
+    found_again: int | None
+    truth: np.ndarray
+    box: np.ndarray
+
+
+def find(sequence: str, boxes: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> list[Failure]:
+    """The failures of one run on one sequence, in the order of the frames.
+
+    Frames without a valid annotation neither begin a failure nor end one.
+
+    Args:
+      sequence: its name.
+      boxes: `[M, 4]`, predicted (x, y, w, h), pixels; made fit by `metrics.prepare`.
+      truth: `[N, 4]`, annotations.
+      valid: `bool [N]`, which of them count.
+    """
+    overlaps, _ = metrics.frame_scores(boxes, truth, valid)
+    rows = metrics.prepare(boxes, truth)
+    annotated = np.flatnonzero(valid)
+    lost = np.concatenate([[False], overlaps[annotated] <= 0, [False]])
+    edges = np.flatnonzero(lost[1:] != lost[:-1])  # a start, an end, a start, ...
+    return [
+        Failure(
+            sequence=sequence,
+            frame=int(annotated[start]),
+            frames=int(end - start),
+            found_again=int(annotated[end]) if end < len(annotated) else None,
+            truth=np.asarray(truth[annotated[start]], np.float64),
+            box=rows[annotated[start]],
+        )
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    ]
+
+
+def longest(failures: Sequence[Failure], count: int) -> list[Failure]:
+    """The `count` failures with the most frames, in the given order."""
+    chosen = sorted(range(len(failures)), key=lambda i: -failures[i].frames)[:count]
+    return [failures[i] for i in sorted(chosen)]
+
+
+def thumbnail(failure: Failure, frames: Frames) -> str | None:
+    """A small picture of the failure's first frame with both boxes, as a `data:` address; None without the image.
+
+    Args:
+      failure: what to show.
+      frames: the sequence's images.
+    """
+    try:
+        image = frames[failure.frame]
+    except UserError:  # published results are scored without images
+        return None
+    scale = min(1.0, _WIDTH_PX / image.shape[1])
+    size = (round(image.shape[1] * scale), max(1, round(image.shape[0] * scale)))
+    picture = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    drawing.draw_box(picture, failure.truth * scale, TRUTH_COLOUR)
+    drawing.draw_box(picture, failure.box * scale, FOUND_COLOUR)
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], _JPEG)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
