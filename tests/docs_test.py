@@ -174,7 +174,8 @@ def test_every_option_that_is_mentioned_stands_in_the_help(examples, capsys, mon
     assert main(["evaluate", "--tracker", everything, "--help"]) == 0
     for training in ("smoke", "nano_got10k"):
         assert main(["train", "--config", f"configs/{training}.py", "--help"]) == 0
-    assert main(["track", "--help"]) == 0
+    for command in ("track", "submit", "vot"):
+        assert main([command, "--help"]) == 0
     for subcommand in ("inspect", "pack"):
         assert main(["weights", subcommand, "--help"]) == 0
     known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out))
