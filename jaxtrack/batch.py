@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.compilation import OutOfMemoryError, Program
+from jaxtrack.compilation import OutOfMemoryError, Program, out_of_memory
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame
 from jaxtrack.running import (
@@ -105,8 +105,7 @@ def run_batch(
             try:
                 new = _run_lanes(tracker, params, batch, width, devices, report)
             except (OutOfMemoryError, jax.errors.JaxRuntimeError) as error:
-                # Other programs and processes need memory too: what should have fitted may fail as it runs.
-                if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+                if not out_of_memory(error):
                     raise
                 why = f" ({error})" if isinstance(error, OutOfMemoryError) else ""
                 raise UserError(

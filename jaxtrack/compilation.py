@@ -20,6 +20,12 @@ class OutOfMemoryError(UserError):
     """A program needs more memory than there is, as far as can be told before it runs."""
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether what was raised says that a program does not fit into memory, before it runs or as it runs."""
+    # Other programs and processes need memory too: what should have fitted may fail as it runs.
+    return isinstance(error, OutOfMemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 class Program:
     """A jitted function that is compiled once per signature, the compile seconds told apart from the run's.
 

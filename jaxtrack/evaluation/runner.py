@@ -4,10 +4,11 @@ Whatever interrupts a run, finished sequences stay; the same call later goes on 
 sequence's boxes are a function of (config, sequence, seed), so a resumed run leaves the same boxes as any other.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,11 @@ def evaluate(
     """
     reporter = reporter or Reporter()
     methods = [trackers.build(entry.tracker, entry.config) for entry in entries]
-    environment = provenance.environment()
     asked = [
         [_identified(entry, method, seed, repeat) for repeat in range(repeats)]
         for entry, method in zip(entries, methods, strict=True)
     ]
-    for method, runs in zip(methods, asked, strict=True):
-        check_weights(method, any(store.is_new(results_dir, benchmark.name, run) for run in runs))
-    opened = [
-        [store.open_run(results_dir, benchmark.name, run, environment=environment) for run in runs] for runs in asked
-    ]
+    opened = open_runs(methods, asked, results_dir, benchmark.name)
     work = [_unfinished(entry, runs, benchmark) for entry, runs in zip(entries, opened, strict=True)]
     reporter.begin(sum(len(job.sequence) for jobs in work for job in jobs))
     for method, jobs in zip(methods, work, strict=True):
@@ -107,11 +103,30 @@ def _identified(entry: Entry, method: trackers.Method, seed: int, repeat: int) -
     )
 
 
-def check_weights(method: trackers.Method, new: bool) -> None:
-    """`UserError` where the weights of a run that is new do not fit, before it leaves a folder behind."""
-    # What is stored already was computed with them; what is drawn always fits.
-    if new and isinstance(method, trackers.JaxMethod) and method.weights_sha256 is not None:
-        method.params()
+def open_runs(
+    methods: Sequence[trackers.Method], asked: Sequence[Sequence[Run]], results_dir: Path, benchmark: str
+) -> list[list[store.RunStore]]:
+    """The stored runs that are asked of each method; none is begun before the weights of all are known to fit.
+
+    Raises:
+      UserError: weights do not fit, or the results cannot be written.
+    """
+    for method, runs in zip(methods, asked, strict=True):
+        # What is stored already was computed with them; what is drawn always fits.
+        given = isinstance(method, trackers.JaxMethod) and method.weights_sha256 is not None
+        if given and any(store.is_new(results_dir, benchmark, run) for run in runs):
+            method.params()
+    environment = provenance.environment()
+    return [[store.open_run(results_dir, benchmark, run, environment=environment) for run in runs] for runs in asked]
+
+
+@contextlib.contextmanager
+def naming(sequence: str) -> Iterator[None]:
+    """Every `UserError` from inside names the sequence."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error) if sequence in str(error) else f"{sequence}: {error}") from error
 
 
 def _unfinished(entry: Entry, runs: Sequence[store.RunStore], benchmark: Benchmark) -> list[_Job]:
@@ -129,10 +144,8 @@ def _run_jobs(method: trackers.Method, jobs: Sequence[_Job], reporter: Reporter)
     for job in jobs:
         name, seed = job.sequence.name, job.results.seed
         reporter.sequence(f"{job.entry.label}, seed {seed}", name, len(job.sequence))
-        try:
+        with naming(name):
             result = track(job.sequence, seed, reporter.frames)
-        except UserError as error:
-            raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
         boxes, lost = finite_boxes(result.boxes)
         if lost:
             reporter.note(

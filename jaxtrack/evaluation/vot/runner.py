@@ -13,14 +13,13 @@ from pathlib import Path
 import jax
 
 from jaxtrack import trackers
-from jaxtrack.compilation import OutOfMemoryError
+from jaxtrack.compilation import OutOfMemoryError, out_of_memory
 from jaxtrack.data.regionfiles import StartBox
 from jaxtrack.data.vot import VotBenchmark, VotSequence
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import provenance, store
 from jaxtrack.evaluation.progress import Reporter
 from jaxtrack.evaluation.run_record import Run
-from jaxtrack.evaluation.runner import Entry, check_weights, session_seed
+from jaxtrack.evaluation.runner import Entry, naming, open_runs, session_seed
 from jaxtrack.evaluation.vot import supervised
 from jaxtrack.evaluation.vot.measures import Rules
 from jaxtrack.evaluation.vot.results import REPETITIONS_OF_DETERMINISTIC, StoredTrajectories
@@ -83,13 +82,8 @@ def evaluate(
     """
     reporter = reporter or Reporter()
     methods = [trackers.build(entry.tracker, entry.config) for entry in entries]
-    environment = provenance.environment()
-    asked = [_identified(entry, method, settings, seed) for entry, method in zip(entries, methods, strict=True)]
-    for method, run in zip(methods, asked, strict=True):
-        check_weights(method, store.is_new(results_dir, benchmark.name, run))
-    opened = [
-        StoredTrajectories(store.open_run(results_dir, benchmark.name, run, environment=environment)) for run in asked
-    ]
+    asked = [[_identified(entry, method, settings, seed)] for entry, method in zip(entries, methods, strict=True)]
+    opened = [StoredTrajectories(run) for [run] in open_runs(methods, asked, results_dir, benchmark.name)]
     work = [_unfinished(results, benchmark, settings, repeats) for results in opened]
     reporter.begin(sum(len(job.sequence) * len(_left(job, repeats)) for jobs in work for job in jobs))
     for entry, method, jobs in zip(entries, methods, work, strict=True):
@@ -153,7 +147,8 @@ def _run_jobs(
             title = f"{entry.label}, {job.experiment}, repetition {shown}"
             reporter.sequence(title, job.sequence.name, len(job.sequence) * len(wanted))
             report = functools.partial(_scaled, reporter, len(wanted))
-            done = _run_one(job, make([seed + i for i in lanes]), settings, report)
+            with naming(job.sequence.name):
+                done = _run_one(job, make([seed + i for i in lanes]), settings, report)
             for i in wanted:
                 job.results.write(job.experiment, job.sequence.name, i, done[i - first])
             reporter.finished()
@@ -162,7 +157,6 @@ def _run_jobs(
 def _run_one(
     job: _Job, runs: supervised.Runs, settings: Settings, report: "functools.partial[None]"
 ) -> list[supervised.Trajectory]:
-    name = job.sequence.name
     try:
         return supervised.run(
             job.sequence,
@@ -173,14 +167,11 @@ def _run_one(
             on_progress=report,
         )
     except (OutOfMemoryError, jax.errors.JaxRuntimeError) as error:
-        # Other programs and processes need memory too: what should have fitted may fail as it runs.
-        if settings.lanes == 1 or not (isinstance(error, OutOfMemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+        if settings.lanes == 1 or not out_of_memory(error):
             raise
         raise UserError(
-            f"{name}: {settings.lanes} repetitions side by side do not fit into memory: take fewer by --vot.lanes"
+            f"{settings.lanes} repetitions side by side do not fit into memory: take fewer by --vot.lanes"
         ) from error
-    except UserError as error:
-        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
 
 
 def _scaled(reporter: Reporter, repetitions: int, frames: int) -> None:
