@@ -16,7 +16,7 @@ import functools
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -116,9 +116,8 @@ def programs(name: str) -> dict[str, tuple[Program, tuple]]:
     }
 
 
-def measure(name: str, rounds: int) -> dict[str, tuple[float, float]]:
+def measure(parts: dict[str, tuple[Program, tuple]], rounds: int) -> dict[str, tuple[float, float]]:
     """Seconds and GFLOP (as XLA counts the compiled program's) of each part of a tracker's frame."""
-    parts = programs(name)
     # The step donates its state: every call gets a copy, made beforehand.
     params, state, frame = parts["step"][1]
     copies = iter([jax.tree.map(jnp.copy, state) for _ in range(rounds + 1)])
@@ -168,10 +167,15 @@ def main(options: Options) -> None:
     if options.torch:
         time_torch(options.rounds)
         return
+    show(options.tracker.split(","), programs, options.rounds)
+
+
+def show(names: Sequence[str], programs: Callable[[str], dict[str, tuple[Program, tuple]]], rounds: int) -> None:
+    """Prints the table of trackers, whose parts `programs` gives."""
     peak = matrix_peak()
     print(f"peak: {peak:.0f} GFLOP/s\n\n| tracker | part | ms | GFLOP | share of the peak |\n|---|---|---|---|---|")
-    for name in options.tracker.split(","):
-        for part, (seconds, gflop) in measure(name, options.rounds).items():
+    for name in names:
+        for part, (seconds, gflop) in measure(programs(name), rounds).items():
             print(f"| {name} | {part} | {1e3 * seconds:.1f} | {gflop:.1f} | {gflop / seconds / peak:.0%} |")
 
 

@@ -12,7 +12,7 @@ from jaxtrack import Prediction, Tracker, images
 from jaxtrack.models import siamese as models
 from jaxtrack.online.itsgd import Training
 from jaxtrack.online.particles import Sampling
-from jaxtrack.trackers import deeptrack, siamese
+from jaxtrack.trackers import deeptrack, siamese, transt
 from jaxtrack.weights import names
 
 
@@ -62,11 +62,23 @@ def small_siamese():
     return siamese.make_tracker(siamese.CONFIGS["nanotrack_v1"], architecture, network), params
 
 
+def small_transt():
+    """A narrow TransT with made-up weights, and its parameters."""
+    architecture = narrow("transt")
+    params = models.for_inference(architecture, names.to_flax(state(architecture), architecture))
+    return transt.make_tracker(transt.CONFIGS["transt"], architecture, transt.network_of(architecture)), params
+
+
 DRAWING = [pytest.param(wandering, WANDERING_PARAMS, id="wandering"), pytest.param(small_deeptrack, {}, id="deeptrack")]
 each_drawing_tracker = pytest.mark.parametrize(("tracker", "params"), DRAWING)
 each_tracker = pytest.mark.parametrize(
     ("tracker", "params"),
-    [*DRAWING, pytest.param(*small_siamese(), id="siamese"), pytest.param(*small_tadt(), id="tadt")],
+    [
+        *DRAWING,
+        pytest.param(*small_siamese(), id="siamese"),
+        pytest.param(*small_tadt(), id="tadt"),
+        pytest.param(*small_transt(), id="transt"),
+    ],
 )
 BOX = np.array([40.0, 30.0, 24.0, 32.0])
 

@@ -13,6 +13,7 @@ from jaxtrack.models.nano_heads import NanoHeadV1, NanoHeadV2, NanoHeadV3
 from jaxtrack.models.resnet import ResNet
 from jaxtrack.models.siamese import ARCHITECTURES, Architecture
 from jaxtrack.models.siamese_heads import BANHead, PWHead, RPNHead
+from jaxtrack.models.transt import MEAN_RGB, STD_RGB, TransTHead, TruncatedResNet
 from jaxtrack.weights import names
 
 _NARROW = {
@@ -22,6 +23,8 @@ _NARROW = {
     MobileNetV3: {"width": 0.5},
     BANHead: {"features": 16},
     PWHead: {"features": 16, "groups": 4},
+    TruncatedResNet: {"width": 4, "blocks": (1, 2, 2)},
+    TransTHead: {"layers": 2, "heads": 4, "hidden": 24},
     NanoHeadV1: {"cls_features": 16, "loc_features": 8},
     NanoHeadV2: {"path_features": 8, "features": 16, "blocks": 2},
     NanoHeadV3: {"path_features": 8, "features": 16, "blocks": 2},
@@ -54,7 +57,7 @@ def _draw(key: str, shape: tuple[int, ...]) -> np.ndarray:
 def _value(key: str, shape: tuple[int, ...]) -> np.ndarray:
     x = _draw(key, shape)
     rules = {"running_mean": 0.1 * x, "running_var": np.exp(0.2 * x), "loc_scale": 1 + 0.1 * x}
-    rules |= {"cls_weight": x, "loc_weight": x, "bias": 0.1 * x}
+    rules |= {"cls_weight": x, "loc_weight": x, "bias": 0.1 * x, "in_proj_bias": 0.1 * x}
     default = x * np.float32(1 / np.prod(shape[1:])) ** 0.5 if len(shape) > 1 else 1 + 0.1 * x
     value = rules.get(key.rsplit(".", 1)[-1], default)
     if key == "backbone.conv1.weight":
@@ -71,3 +74,10 @@ def image(seed: int, side: int) -> np.ndarray:
     """Noise `float32 [1, side, side, 3]` in 0..255, drawn as PyTorch's [1, 3, side, side]."""
     noise = np.random.RandomState(seed).randint(0, 256, size=(1, 3, side, side))
     return noise.transpose(0, 2, 3, 1).astype(np.float32)
+
+
+def normal_image(seed: int, side: int) -> np.ndarray:
+    """An image `float32 [1, side, side, 3]` that TransT's backbone scales and centres to standard normal numbers."""
+    normal = np.random.RandomState(seed).standard_normal(size=(1, 3, side, side)).transpose(0, 2, 3, 1)
+    rgb = 255 * (normal * STD_RGB + MEAN_RGB)
+    return rgb[..., ::-1].astype(np.float32)

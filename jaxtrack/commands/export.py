@@ -14,7 +14,7 @@ from jaxtrack.errors import UserError
 from jaxtrack.export import folder
 from jaxtrack.export.folder import FORMATS, RECORD, TOLERANCE, Network, Request
 from jaxtrack.models.siamese import ARCHITECTURES
-from jaxtrack.trackers import siamese
+from jaxtrack.trackers import siamese, transt
 from jaxtrack.weights import store
 
 
@@ -57,8 +57,9 @@ def _network(source: str) -> Network:
     settings = None
     path = Path(source)
     if path.suffix != store.SUFFIX:
-        settings = siamese.CONFIGS[match_name(source, siamese.CONFIGS, what="Siamese tracker")]
-        path = siamese.weights_file(settings)
+        name = match_name(source, (*siamese.CONFIGS, *transt.CONFIGS), what="Siamese tracker")
+        settings = siamese.CONFIGS[name] if name in siamese.CONFIGS else transt.CONFIGS[name]
+        path = siamese.weights_file(settings) if isinstance(settings, siamese.Config) else transt.weights_file(settings)
     variables, meta = store.load(path)
     if meta.architecture not in ARCHITECTURES:
         raise UserError(f"{path} is a backbone alone, {meta.architecture}: only whole trackers are exported")

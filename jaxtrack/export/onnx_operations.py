@@ -9,6 +9,8 @@ import numpy as np
 from jaxtrack.errors import UserError
 from jaxtrack.export.onnx_graph import Graph, Symbol, Value, integers, size
 
+_BEFORE_THE_FIRST = -(2**31)  # where a backward slice ends that takes everything
+
 
 def _same(operator: str) -> Callable[..., Symbol]:
     """An elementwise operation that ONNX has too."""
@@ -90,6 +92,13 @@ def _slice(graph: Graph, equation: Any, x: Value) -> Value:
     return graph.add("Slice", x, *bounds, integers(axes), steps, shape=equation.outvars[0].aval.shape)
 
 
+def _reversal(graph: Graph, equation: Any, x: Value) -> Value:
+    axes = equation.params["dimensions"]
+    bounds = [integers([number] * len(axes)) for number in (-1, _BEFORE_THE_FIRST)]
+    steps = integers([-1] * len(axes))
+    return graph.add("Slice", x, *bounds, integers(axes), steps, shape=equation.outvars[0].aval.shape)
+
+
 def _pad(graph: Graph, equation: Any, x: Value, value: Value) -> Value:
     config = equation.params["padding_config"]
     if any(low < 0 or high < 0 or interior for low, high, interior in config):
@@ -150,6 +159,7 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
     "reduce_window_max": _max_pool,
     "dot_general": _product,
     "slice": _slice,
+    "rev": _reversal,
     "pad": _pad,
     "concatenate": _concatenation,
     "reshape": _reshape,

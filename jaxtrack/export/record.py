@@ -41,6 +41,11 @@ def _grid(architecture: Architecture) -> dict[str, Any]:
     """What the cells and channels of cls and loc mean."""
     side, stride = architecture.score_cells, architecture.stride_px
     common: dict[str, Any] = {"kind": architecture.kind, "stride_px": stride, "score_cells": side}
+    if architecture.kind == "tokens":
+        return common | {
+            "cls": "channels: logit of background, of target",
+            "loc": "channels: the box's centre (x, y), width and height, in sides of x",
+        }
     # Of columns and of rows alike, from the centre of the search region.
     common["cell_positions_px"] = grids.grid(side, stride)[:side, 0].tolist()
     if architecture.kind == "points":

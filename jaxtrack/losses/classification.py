@@ -82,6 +82,21 @@ def hard_cross_entropy(logits: jax.Array, labels: jax.Array, *, threshold: float
     return term(_errors(logits, labels), hard)
 
 
+def weighted_cross_entropy(logits: jax.Array, labels: jax.Array, *, background: float = 0.0625) -> Term:
+    """-ln of the probability of the label's class over all that is counted; its weighted sum and the sum of weights.
+
+    Chen et al., "Transformer Tracking", CVPR 2021, section 3.4: there are many more tokens of the background than of
+    the target, and they weigh 1 / 16.
+
+    Args:
+      logits: `[B, N, 2]`.
+      labels: `[B, N]`.
+      background: the weight of the background; the target's is 1.
+    """
+    weights = jnp.where(labels == 1, 1.0, jnp.where(labels == 0, background, 0.0))
+    return Term(jnp.sum(weights * _errors(logits, labels)), jnp.sum(weights))
+
+
 def _margins(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Logit of the target against the background, `[B, N]`; 0, without gradient, where nothing is counted."""
     chex.assert_shape(logits, (*labels.shape, 2))

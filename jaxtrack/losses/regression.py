@@ -25,6 +25,17 @@ def l1(predicted: jax.Array, target: jax.Array, weight: jax.Array) -> Term:
     return _weighted(jnp.abs(_difference(predicted, target, weight)), weight)
 
 
+def box_l1(predicted: jax.Array, target: jax.Array, where: jax.Array) -> Term:
+    """sum_k |b_k - b*_k| over the samples that count, and their number (TransT, with boxes in sides of the region).
+
+    Args:
+      predicted: `float32 [B, N, 4]`.
+      target: `float32 [B, N, 4]`.
+      where: `bool [B, N]`, the positives.
+    """
+    return term(jnp.sum(jnp.abs(_difference(predicted, target, where.astype(predicted.dtype))), axis=-1), where)
+
+
 def smooth_l1(predicted: jax.Array, target: jax.Array, weight: jax.Array, *, beta: float = 1.0) -> Term:
     """`l1` with |d| replaced by d^2 / (2 beta) below `beta`, |d| - beta / 2 above (Girshick, Fast R-CNN, eq. 3).
 

@@ -12,7 +12,7 @@ import numpy as np
 
 ANCHOR_RATIOS = (0.33, 0.5, 1.0, 2.0, 3.0)  # height / width
 ANCHOR_SCALE = 8
-Kind = Literal["anchors", "points"]
+Kind = Literal["anchors", "points", "tokens"]
 
 
 class Candidates(NamedTuple):
@@ -53,7 +53,7 @@ def anchors(kind: Kind, side: int, stride: int, centre_px: float = 0.0) -> np.nd
     """Centres and sizes (x, y, width, height) of all anchors (anchor-major, then row, then column) or points.
 
     Args:
-      kind: which of the two; points have no size, 0.
+      kind: which of them; points and tokens have no size, 0.
       side: cells of the score map in a row.
       stride: distance of neighbouring cells, crop pixels.
       centre_px: position of the crop's centre in x and y.
@@ -62,6 +62,8 @@ def anchors(kind: Kind, side: int, stride: int, centre_px: float = 0.0) -> np.nd
       `float32 [N, 4]`.
     """
     centres = grid(side, stride) + np.float32(centre_px)
+    if kind == "tokens" and side % 2 == 0:  # whose cells fill the crop: the middle is between two of them
+        centres += np.float32((stride - 1) / 2)
     sizes = anchor_sizes(stride) if kind == "anchors" else np.zeros((1, 2), np.float32)
     return np.concatenate([np.tile(centres, (len(sizes), 1)), np.repeat(sizes, len(centres), axis=0)], axis=-1)
 
@@ -70,13 +72,15 @@ def decode(kind: Kind, side: int, stride: int, parts: jax.Array, centre_px: floa
     """Boxes (cx, cy, w, h) in crop pixels from what a network says of all anchors or points; `[..., N, 4]` to the same.
 
     Args:
-      kind: which of the two; the others as for `anchors`.
+      kind: anchors or points; the others as for `anchors`.
       side: cells of the score map in a row.
       stride: distance of neighbouring cells, crop pixels.
       parts: of anchors (dx, dy) in their sizes and (dw, dh) as logarithms; of points the distances (left, top, right,
         bottom) to the box's sides, pixels.
       centre_px: position of the crop's centre in x and y.
     """
+    if kind == "tokens":
+        raise ValueError("a token's box has nothing to do with where its cell lies")
     fixed = anchors(kind, side, stride, centre_px).reshape((1,) * (parts.ndim - 2) + (-1, 4))
     centres, sizes = fixed[..., :2], fixed[..., 2:]
     if kind == "points":
@@ -89,7 +93,7 @@ def candidates(kind: Kind, stride: int, cls: jax.Array, loc: jax.Array) -> Candi
     """Scores and boxes of all anchors (anchor-major, then row, then column) or points.
 
     Args:
-      kind: which of the two.
+      kind: anchors or points.
       stride: distance of neighbouring cells, crop pixels.
       cls: `[S, S, 2 A]`, logits, the background's of all anchors first.
       loc: `[S, S, 4 A]`: offsets to the anchors, or distances to the box's sides in pixels.

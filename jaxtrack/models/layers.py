@@ -140,11 +140,11 @@ class Conv(nn.Module):
                 out = convolve(x, kernel, self.stride, self.padding, self.dilation, self.groups)
         if not self.use_bias and not self.has_variable("params", "bias"):
             return out
-        bias = self.param("bias", self.bias_init or _torch_bias(shape), (self.features,))
+        bias = self.param("bias", self.bias_init or torch_bias(shape), (self.features,))
         return out + bias.astype(out.dtype)[None, None, None]
 
 
-def _torch_bias(kernel_shape: tuple[int, ...]) -> nn.initializers.Initializer:
+def torch_bias(kernel_shape: tuple[int, ...]) -> nn.initializers.Initializer:
     """PyTorch's default for the bias of a convolution: uniform in +-1/sqrt(fan in)."""
     bound = np.prod(kernel_shape[:-1]).item() ** -0.5
 

@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.models import layers, winograd
+from jaxtrack.models import grids, layers, winograd
 from jaxtrack.models.alexnet import AlexNet
 from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.models.mobilenet_v2 import MobileNetV2
@@ -19,6 +19,7 @@ from jaxtrack.models.necks import AdjustLayers
 from jaxtrack.models.resnet import ResNet
 from jaxtrack.models.siamese_heads import BANHead, PWHead, RPNHead
 from jaxtrack.models.small_resnet import SmallResNet
+from jaxtrack.models.transt import Projection, TransTHead, TruncatedResNet
 
 
 class SiameseNetwork(nn.Module):
@@ -79,7 +80,7 @@ class Architecture:
       backbone: its module; any of the three can be replaced by one of another width.
       neck: its module, or None.
       head: its module.
-      kind: whether loc holds offsets of anchor boxes or distances from points.
+      kind: whether loc holds offsets of anchor boxes, distances from points, or boxes in sides of the search region.
       template_px: side of the template.
       search_px: side of the search region.
       stride_px: distance of neighbouring cells of the output in the search region.
@@ -91,7 +92,7 @@ class Architecture:
     backbone: nn.Module
     neck: nn.Module | None
     head: nn.Module
-    kind: Literal["anchors", "points"]
+    kind: grids.Kind
     template_px: int = 127
     search_px: int = 255
     stride_px: int = 8
@@ -100,6 +101,7 @@ class Architecture:
 
 
 _LONG_TERM_WIDTHS = (128, 256, 512)  # Neck and head are as wide as their level.
+_TRANST: dict[str, Any] = {"kind": "tokens", "template_px": 128, "search_px": 256, "score_cells": 32}
 _NANO: dict[str, Any] = {"neck": None, "kind": "points", "stride_px": 16}
 
 # Those that others have published weights of, in PyTorch.
@@ -122,7 +124,10 @@ PUBLISHED: dict[str, Architecture] = {
     "nanotrack_v1": Architecture(MobileNetV3(), head=NanoHeadV1(), score_cells=16, **_NANO),
     "nanotrack_v2": Architecture(MobileNetV3(), head=NanoHeadV2(), score_cells=16, **_NANO),
     "nanotrack_v3": Architecture(MobileNetV3(blocks=9), head=NanoHeadV3(), score_cells=15, **_NANO),
+    "transt": Architecture(TruncatedResNet(), Projection(), TransTHead(), **_TRANST),
+    "transt_n2": Architecture(TruncatedResNet(), Projection(), TransTHead(layers=2), **_TRANST),
 }
+_SMALL_TRANST: dict[str, Any] = {"kind": "tokens", "stride_px": 16, "score_cells": 15, "exact_centre": True}
 # Those that jaxtrack trains by itself: small enough for a few CPU cores.
 SMALL: dict[str, Architecture] = {
     "siamban_nano": Architecture(
@@ -135,10 +140,20 @@ SMALL: dict[str, Architecture] = {
         "points",
         exact_centre=True,
     ),
+    # A token for 16 x 16 pixels: the cost of attention grows with the square of their number.
+    "transt_nano": Architecture(
+        SmallResNet((16, 32, 64, 96), ((), (1,), (1,), (1, 1))),
+        Projection(64),
+        TransTHead(2, 4, 256, 0.0),
+        **_SMALL_TRANST,
+    ),
+    "transt_pico": Architecture(
+        SmallResNet((8, 12, 16, 32), ((), (), (), (1,))), Projection(32), TransTHead(1, 2, 64, 0.0), **_SMALL_TRANST
+    ),
 }
 ARCHITECTURES = {**PUBLISHED, **SMALL}
 
-BACKBONES: dict[str, str] = {"resnet50": "siamrpn_r50"}
+BACKBONES: dict[str, str] = {"resnet50": "siamrpn_r50", "resnet50_plain": "transt"}
 """Backbones that are kept without neck and head, to start training from, and an architecture that has each."""
 
 

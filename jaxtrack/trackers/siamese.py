@@ -214,8 +214,9 @@ def weights_file(config: Config) -> Path:
 
 
 def _architecture(config: Config) -> models.Architecture:
-    name = match_name(config.architecture, sorted(models.ARCHITECTURES), what="architecture")
-    return models.ARCHITECTURES[name]
+    # Those of the other kind are `jaxtrack.trackers.transt`'s.
+    names = sorted(name for name, architecture in models.ARCHITECTURES.items() if architecture.kind != "tokens")
+    return models.ARCHITECTURES[match_name(config.architecture, names, what="architecture")]
 
 
 def parts_of(config: Config) -> Parts:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from jaxtrack.errors import UserError, check_numbers
-from jaxtrack.training.labels import AnchorLabels, EllipseLabels
+from jaxtrack.training.labels import AnchorLabels, EllipseLabels, TokenLabels
 from jaxtrack.training.objective import Objective
 from jaxtrack.training.optimiser import FROM_NOTHING, Optimiser
-from jaxtrack.training.sources import Disk, Procedural
+from jaxtrack.training.sources import Disk, FactorDisk, Procedural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +101,9 @@ class TrainConfig(Training):
     """What results and weights are called."""
     architecture: str = "siamban_nano"
     """The network (`jaxtrack.models.siamese.ARCHITECTURES`)."""
-    source: Procedural | Disk = dataclasses.field(default_factory=Procedural)
+    source: Procedural | Disk | FactorDisk = dataclasses.field(default_factory=Procedural)
     """Where pairs come from."""
-    labels: AnchorLabels | EllipseLabels = dataclasses.field(default_factory=EllipseLabels)
+    labels: AnchorLabels | EllipseLabels | TokenLabels = dataclasses.field(default_factory=EllipseLabels)
     """How candidates are labelled."""
     objective: Objective = dataclasses.field(default_factory=Objective)
     """What is minimised."""

@@ -1,4 +1,4 @@
-"""Labels of a training pair: which anchors or points are target, which background, and the box they should give.
+"""Labels of a training pair: which anchors, points or tokens are target, which background, and the box to give.
 
 One image at a time, in the order of `jaxtrack.models.grids.candidates` (anchor-major, then row, then column). Boxes and
 positions are in pixels of the search region. Everything is a function of the key; subsets are drawn uniformly.
@@ -21,14 +21,15 @@ _REACH_CELLS = 3  # negatives of a negative pair of anchors lie that close to th
 
 
 class Labels(NamedTuple):
-    """What the N anchors or points of an image should say.
+    """What the N anchors, points or tokens of an image should say.
 
     Attributes:
       label: `int32 [N]`: 1 target, 0 background, -1 not counted.
       target: `float32 [N, 4]`, the box for every anchor or point, counted or not; zeros in a negative pair. Anchors:
-        (dx, dy) in anchor sides and (dw, dh) as logarithms; points: distances (left, top, right, bottom), pixels.
+        (dx, dy) in anchor sides and (dw, dh) as logarithms; points: distances (left, top, right, bottom), pixels;
+        tokens: (cx, cy, w, h) in sides of the search region.
       weight: `float32 [N]`, weight of the box's error, 0 for all but positives. Anchors: 1 / (number of positives);
-        points: 1.
+        points and tokens: 1.
     """
 
     label: jax.Array
@@ -77,6 +78,21 @@ class EllipseLabels:
         cap = () if self.negative_pair_cap is None else ("negative_pair_cap",)
         check_numbers(self, positive=("positives", "total", *cap))
         _check_total(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenLabels:
+    """How tokens are labelled, by default as TransT does: all are counted, those of the cells in the box positive."""
+
+    positives: int = 256
+    """Most positives of an image that are ranked, evenly spread; the other losses take all."""
+    cut: bool = False
+    """Whether a box that begins left of or above the search region is cut to it. The reference, by the way its language
+    counts from the end, leaves such a box without any positive."""
+
+    def __post_init__(self) -> None:
+        """Refuses to rank nothing."""
+        check_numbers(self, positive=("positives",))
 
 
 def anchor_labels(
@@ -160,6 +176,47 @@ def ellipse_labels(
     cap = config.negative_pair_cap
     near = inner if cap is None else random_subset(pair_key, inner, cap)
     return _labels(positive, background, near, distances, negative)
+
+
+def token_labels(
+    target_xyxy: jax.Array,
+    negative: jax.Array | bool,
+    config: TokenLabels,
+    *,
+    side: int,
+    search_px: int,
+    first_px: float = 0.0,
+) -> Labels:
+    """Labels by the cells in the target's box (TransT); all other cells are background.
+
+    The box takes the cells from ceil(start) to ceil(end) - 1 in each direction, its sides being in cells, and at least
+    one.
+
+    Args:
+      target_xyxy: `float32 [4]`, corners of the box in the search region, pixels: the target's, or the other object's.
+      negative: `bool []`, whether the pair is a negative one.
+      config: the constants.
+      side: cells in a row.
+      search_px: side of the search region.
+      first_px: where the first pixel's centre lies, in pixels from the region's edge: 0 in the reference, half a pixel
+        too far left; 0.5 is right.
+    """
+    chex.assert_shape(target_xyxy, (4,))
+    corners = (target_xyxy + first_px) / search_px
+    row, column = (_covered(corners[i::2] * side, side, cut=config.cut) for i in (1, 0))
+    positive = (row[:, None] & column[None]).ravel()
+    box = boxes.cxcywh_from_box(boxes.box_from_xyxy(corners))
+    target = jnp.broadcast_to(box, (side * side, 4))
+    return _labels(positive, ~positive, jnp.ones_like(positive), target, negative)
+
+
+def _covered(ends: jax.Array, side: int, *, cut: bool) -> jax.Array:
+    """The cells of a line that a box covers; its two ends in cells, `[2]`, to `bool [side]`."""
+    start, stop = jnp.ceil(ends)
+    stop = jnp.where(stop == start, start + 1, stop)
+    cells = jnp.arange(side, dtype=start.dtype)
+    inside = (cells >= start) & (cells < stop)
+    return inside if cut else inside & (start >= 0)
 
 
 def _check_total(config: AnchorLabels | EllipseLabels) -> None:

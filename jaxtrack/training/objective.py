@@ -57,9 +57,13 @@ class Objective:
     """Weights and variants of the terms; a weight of 0 leaves a term out of the program."""
 
     cls: float = 1.0
-    """Select cross entropy."""
+    """Select cross entropy; of tokens the weighted one (8.334 in TransT)."""
     loc: float = 1.0
-    """Boxes: the IoU loss for points, L1 for anchors (1.2 in SiamRPN++)."""
+    """Boxes: the IoU loss for points, L1 for anchors (1.2 in SiamRPN++) and for tokens (5 in TransT)."""
+    giou: float = 0.0
+    """1 - GIoU of the positives' boxes (2 in TransT)."""
+    background: float = 0.0625
+    """What the background weighs in the cross entropy of tokens."""
     smooth_l1: bool = False
     """Smooth L1 instead of L1, as the RBO paper's text has it."""
     classification_ranking: float = 0.0
@@ -85,9 +89,9 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Refuses negative weights, nothing but zeros, and a draw of nothing."""
-        terms = ("cls", "loc", "classification_ranking", "iou_ranking", "joint_ranking", "hard_cls")
+        terms = ("cls", "loc", "giou", "classification_ranking", "iou_ranking", "joint_ranking", "hard_cls")
         drawn = () if self.pooled_negatives is None else ("pooled_negatives",)
-        check_numbers(self, positive=("gamma", *drawn), not_negative=(*terms, "hard_threshold"))
+        check_numbers(self, positive=("gamma", "background", *drawn), not_negative=(*terms, "hard_threshold"))
         if not any(getattr(self, name) for name in terms):
             raise UserError("an Objective needs a weight above 0")
 
@@ -107,7 +111,7 @@ def terms(
 
     Args:
       config: what to compute.
-      architecture: tells anchors from points, and the grid.
+      architecture: tells anchors, points and tokens from one another, and the grid.
       cls: `float32 [B, S, S, 2 A]`, logits.
       loc: `float32 [B, S, S, 4 A]`.
       labels: with a leading axis B.
@@ -118,7 +122,10 @@ def terms(
     logits, parts = per_candidate(cls, 2), per_candidate(loc, 4)
     released = config.variant == "released"
     found: dict[str, tuple[Term, float]] = {}
-    if config.cls:
+    if config.cls and architecture.kind == "tokens":
+        weighted = classification.weighted_cross_entropy(logits, labels.label, background=config.background)
+        found["cls"] = (weighted, config.cls)
+    elif config.cls:
         # The references skip a single sample of their device's batch. Of a mean over all devices' batches a device
         # has but a share: to skip in it would make the mean depend on how many devices there are.
         single = released and per_device
@@ -129,6 +136,9 @@ def terms(
         found |= {"cls_positive": (pools.positive, half), "cls_negative": (pools.negative, half)}
     if config.loc:
         found["loc"] = (_location(config, architecture, parts, labels), config.loc)
+    if config.giou:
+        predicted, target = (predicted_boxes(architecture, part) for part in (parts, labels.target))
+        found["giou"] = (regression.giou_loss(predicted, target, labels.label == 1), config.giou)
     if config.hard_cls:
         hard = classification.hard_cross_entropy(logits, labels.label, threshold=config.hard_threshold)
         found["cls_hard"] = (hard, config.hard_cls)
@@ -144,6 +154,9 @@ def per_candidate(maps: jax.Array, count: int) -> jax.Array:
 
 def predicted_boxes(architecture: Architecture, parts: jax.Array) -> jax.Array:
     """Boxes (cx, cy, w, h) in pixels of the search region, from their parts `[B, N, 4]`; to the same shape."""
+    if architecture.kind == "tokens":
+        first_px = jnp.asarray([0.5, 0.5, 0.0, 0.0]) if architecture.exact_centre else jnp.zeros(4)
+        return parts * architecture.search_px - first_px[None, None]
     cells = (architecture.kind, architecture.score_cells, architecture.stride_px)
     return grids.decode(*cells, parts, centre_px=architecture.search_px // 2)
 
@@ -157,6 +170,8 @@ def overlaps(architecture: Architecture, parts: jax.Array, target_xyxy: jax.Arra
 def _location(config: Objective, architecture: Architecture, parts: jax.Array, labels: Labels) -> Term:
     if architecture.kind == "points":
         return regression.ltrb_iou_loss(parts, labels.target, labels.label == 1)
+    if architecture.kind == "tokens":
+        return regression.box_l1(parts, labels.target, labels.label == 1)
     loss = regression.smooth_l1 if config.smooth_l1 else regression.l1
     return loss(parts, labels.target, labels.weight)
 

@@ -26,13 +26,15 @@ class Optimiser:
     """SGD with momentum, or Adam with decoupled weight decay."""
     schedule: Literal["log", "cosine", "step"] = "log"
     """After the warm-up: a geometric sequence of rates, constant in an epoch, or a half cosine; to `last_rate`. Or one
-    rate, and `last_rate` in the last epoch alone."""
+    rate, and `last_rate` in the last epochs alone."""
     warmup_rate: float = 0.001
     """Rate in the first epoch."""
     rate: float = 0.005
     """Rate after the warm-up."""
     last_rate: float = 5e-5
     """Rate in the last epoch."""
+    last_epochs: int = 1
+    """Of the schedule `step`: epochs that have `last_rate`."""
     warmup_epochs: int = 5
     """Epochs of geometric steps from `warmup_rate` towards `rate`, which the first epoch after them has."""
     momentum: float = 0.9
@@ -40,7 +42,7 @@ class Optimiser:
     weight_decay: float = 1e-4
     """On everything that is trained, normalisation and biases included."""
     clip: float = 10.0
-    """Greatest norm of the whole gradient."""
+    """Greatest norm of the whole gradient; 0 for any."""
     backbone_factor: float = 0.1
     """Factor of the rate for the backbone."""
     frozen_epochs: int = 10
@@ -52,8 +54,9 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         """Refuses numbers that no schedule can have."""
-        positive = ("warmup_rate", "rate", "last_rate", "clip", "backbone_factor", "accumulate")
-        check_numbers(self, positive=positive, not_negative=("warmup_epochs", "weight_decay", "frozen_epochs"))
+        positive = ("warmup_rate", "rate", "last_rate", "last_epochs", "backbone_factor", "accumulate")
+        not_negative = ("warmup_epochs", "weight_decay", "clip", "frozen_epochs")
+        check_numbers(self, positive=positive, not_negative=not_negative)
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum of Optimiser must be in [0, 1), not {self.momentum:g}")
 
@@ -104,7 +107,8 @@ def epoch_rates(config: Optimiser, epochs: int) -> list[float]:
     growth, decay = config.rate / config.warmup_rate, config.last_rate / config.rate
     rates = [config.warmup_rate * growth ** (e / config.warmup_epochs) for e in range(warm)]
     if config.schedule == "step":
-        return rates + [config.rate] * (epochs - warm - 1) + [config.last_rate] * (epochs > warm)
+        last = min(config.last_epochs, epochs - warm)
+        return rates + [config.rate] * (epochs - warm - last) + [config.last_rate] * last
     return rates + [config.rate * decay ** (e / max(epochs - warm - 1, 1)) for e in range(epochs - warm)]
 
 
@@ -149,7 +153,7 @@ class Updates:
         if config.method == "adamw":
             method = [optax.scale_by_adam(), decay]
         chain = optax.chain(
-            optax.clip_by_global_norm(config.clip),
+            *([optax.clip_by_global_norm(config.clip)] if config.clip else []),
             *method,
             optax.stateless(lambda updates, _: _scaled_backbone(updates, config.backbone_factor)),
             optax.scale_by_schedule(negative_rate),

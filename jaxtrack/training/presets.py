@@ -6,10 +6,10 @@ from typing import Literal
 
 from jaxtrack.data.pairs import USES, PairSampling, Use
 from jaxtrack.training.config import TrainConfig
-from jaxtrack.training.labels import AnchorLabels, EllipseLabels
+from jaxtrack.training.labels import AnchorLabels, EllipseLabels, TokenLabels
 from jaxtrack.training.objective import Objective
-from jaxtrack.training.optimiser import Optimiser
-from jaxtrack.training.sources import Disk
+from jaxtrack.training.optimiser import FROM_NOTHING, Optimiser
+from jaxtrack.training.sources import Disk, FactorDisk
 
 BASELINE = Objective()
 # The arms of the RBO paper's Table 4, with the weights of the authors' code. They released none for IGR-ori: its
@@ -21,6 +21,26 @@ ABLATION = {"": BASELINE, "_cr": CR, "_cr_igr_ori": CR_IGR_ORI, "_rbo": CR_IGR}
 
 # On CPUs every core is a device of its own; the batch's statistics are to be those of the whole batch all the same.
 NANO = TrainConfig(sync_norm=True)
+
+TRANST_OPTIMISER = Optimiser(
+    method="adamw",
+    schedule="step",
+    warmup_epochs=0,
+    rate=1e-4,
+    last_rate=1e-5,
+    last_epochs=500,
+    clip=0.0,
+    backbone_factor=0.1,
+    frozen_epochs=0,
+    trained_backbone=("stem", "layer1", "layer2", "layer3"),
+)
+_TRANST_DATASETS = {
+    "lasot": "lasot/train",
+    "got10k": "got10k/train",
+    "coco": "coco/train2014",
+    "trackingnet": "trackingnet/train",
+}
+_FOUR_STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 Data = Literal["full", "got10k"]
 PREPARED = Path("data")  # where `jaxtrack prepare --out data` puts datasets
@@ -93,6 +113,50 @@ def siampw(name: str, objective: Objective, data: Data) -> TrainConfig:
         objective=dataclasses.replace(objective, gamma=5.0),
         labels=EllipseLabels(negative_pair_cap=None),
         optimiser=Optimiser(trained_backbone=("layer2", "layer3")),
+    )
+
+
+def transt_objective(objective: Objective) -> Objective:
+    """With TransT's losses in the place of SiamBAN's; the ranking losses come with the weights that they have."""
+    return dataclasses.replace(objective, cls=8.334, loc=5.0, giou=2.0)
+
+
+def transt(name: str, objective: Objective, data: Data) -> TrainConfig:
+    """TransT as its authors train it; nothing of the training with ranking losses is released but that it was done.
+
+    Gradients are those of the whole batch and statistics those of each device, as the reference has them.
+    """
+    if data == "got10k":
+        folders, uses = (PREPARED / "got10k" / "train",), (Use("got10k", 100),)
+    else:  # all equally likely
+        folders = tuple(PREPARED / place for place in _TRANST_DATASETS.values())
+        uses = tuple(Use(name, 0 if name == "coco" else 100, 10_000) for name in _TRANST_DATASETS)
+    return TrainConfig(
+        name=name,
+        architecture="transt",
+        source=FactorDisk(folders, sampling=PairSampling(uses=uses, negative=0.0, gray=0.05)),
+        labels=TokenLabels(),
+        objective=transt_objective(objective),
+        optimiser=TRANST_OPTIMISER,
+        batch=38,
+        epochs=1000,
+        steps_per_epoch=1000,
+        checkpoint_steps=1000,
+        keep_from_epoch=0,
+        validation_pairs=0,
+        start="resnet50_plain",
+    )
+
+
+def transt_nano(name: str, objective: Objective) -> TrainConfig:
+    """A small TransT trained for an objective, on the pairs of the small SiamBAN."""
+    return dataclasses.replace(
+        NANO,
+        name=name,
+        architecture="transt_nano",
+        labels=TokenLabels(positives=64, cut=True),
+        objective=transt_objective(objective),
+        optimiser=dataclasses.replace(FROM_NOTHING, rate=5e-4, trained_backbone=_FOUR_STAGES),
     )
 
 

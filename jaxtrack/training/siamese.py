@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.data.augmentation import SEARCH_PX, TEMPLATE_PX
 from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.errors import UserError
 from jaxtrack.losses.reduction import combine
@@ -15,12 +14,23 @@ from jaxtrack.models import siamese
 from jaxtrack.models.normalisation import statistics_over
 from jaxtrack.training import objective, sources
 from jaxtrack.training.config import TrainConfig
-from jaxtrack.training.labels import AnchorLabels, EllipseLabels, Labels, anchor_labels, ellipse_labels
+from jaxtrack.training.labels import (
+    AnchorLabels,
+    EllipseLabels,
+    Labels,
+    TokenLabels,
+    anchor_labels,
+    ellipse_labels,
+    token_labels,
+)
 from jaxtrack.training.optimiser import Stage, merge
 from jaxtrack.training.task import AXIS, TrainState
 
 # `fold_in` of a small number is one of the keys that `split` gives, which the labels of the sample are drawn with.
 _BATCH = 0x62617463
+_DROPOUT = 0x64726F70
+
+_LABELS = {"anchors": AnchorLabels, "points": EllipseLabels, "tokens": TokenLabels}
 
 
 class Recipe(NamedTuple):
@@ -40,7 +50,7 @@ class Recipe(NamedTuple):
 
     architecture: siamese.Architecture
     pairs: Callable[[Any], Pair]
-    labels: AnchorLabels | EllipseLabels
+    labels: AnchorLabels | EllipseLabels | TokenLabels
     objective: objective.Objective
     sync_norm: bool = False
     per_device: bool = False
@@ -103,20 +113,21 @@ def make_recipe(config: TrainConfig) -> Recipe:
         known = ", ".join(sorted(siamese.ARCHITECTURES))
         raise UserError(f"there is no architecture {config.architecture!r}: choose one of {known}")
     architecture = siamese.ARCHITECTURES[config.architecture]
-    fitting = AnchorLabels if architecture.kind == "anchors" else EllipseLabels
+    fitting = _LABELS[architecture.kind]
     if not isinstance(config.labels, fitting):
         raise UserError(
             f"{config.architecture} has {architecture.kind}: its labels must be {fitting.__name__}, "
             f"not {type(config.labels).__name__}"
         )
     source = config.source
-    wanted, there = (architecture.template_px, architecture.search_px), (TEMPLATE_PX, SEARCH_PX)
-    if isinstance(source, sources.Procedural | sources.Disk) and wanted != there:
+    wanted = (architecture.template_px, architecture.search_px)
+    there = getattr(source, "sides_px", wanted)
+    if wanted != there:
         raise UserError(
             f"{config.architecture} looks at templates and search regions of {wanted[0]} and {wanted[1]} pixels, and "
-            f"training pairs have {there[0]} and {there[1]}: choose another architecture"
+            f"training pairs of {type(source).__name__} have {there[0]} and {there[1]}: choose another architecture"
         )
-    if config.validation_pairs and isinstance(source, sources.Disk) and not source.validation_folders:
+    if config.validation_pairs and isinstance(source, sources.Stored) and not source.validation_folders:
         raise UserError("validation_pairs needs validation_folders in the source: name some, or set it to 0")
     return Recipe(
         architecture,
@@ -133,6 +144,11 @@ def make_recipe(config: TrainConfig) -> Recipe:
 def label_batch(recipe: Recipe, keys: jax.Array, pairs: Pair) -> Labels:
     """Labels of B pairs, from a key each; every array gets a leading axis B."""
     architecture = recipe.architecture
+    if isinstance(recipe.labels, TokenLabels):
+        cells = {"side": architecture.score_cells, "search_px": architecture.search_px}
+        first_px = 0.5 if architecture.exact_centre else 0.0
+        of_tokens = functools.partial(token_labels, config=recipe.labels, **cells, first_px=first_px)
+        return jax.vmap(lambda box, negative: of_tokens(box, negative))(pairs.box_xyxy, pairs.negative)
     grid = {
         "side": architecture.score_cells,
         "stride": architecture.stride_px,
@@ -151,7 +167,12 @@ def losses(
     images = [image.astype(recipe.compute) for image in (pairs.template, pairs.search)]
     with statistics_over(AXIS if recipe.sync_norm else None):
         (cls, loc), changed = network.apply(
-            variables, *images, train=True, train_backbone=tuple(parts), mutable=["batch_stats"]
+            variables,
+            *images,
+            train=True,
+            train_backbone=tuple(parts),
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.fold_in(key, _DROPOUT)},
         )
     sizes: dict[str, Any] = {"positives": recipe.labels.positives, "per_device": recipe.per_device}
     terms, weights = objective.terms(recipe.objective, recipe.architecture, cls, loc, labels, key, **sizes)

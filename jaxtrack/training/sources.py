@@ -9,7 +9,7 @@ import functools
 import hashlib
 from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from jaxtrack.data import augmentation, otb, prepared
 from jaxtrack.data.augmentation import SEARCH, SEARCH_PX, TEMPLATE, TEMPLATE_PX, Augmentation
 from jaxtrack.data.pairs import DiskPairs, PairSampling
 from jaxtrack.data.procedural_pairs import Pair, PairConfig, load_textures, pair_key, render_batch
+from jaxtrack.training import factor_crops
+from jaxtrack.training.factor_crops import FactorCrops
 
 Split = Literal["train", "validation"]
 # No option of the command line: a training is on one and validated on the other.
@@ -31,7 +33,7 @@ class Source(Protocol):
     """Training pairs by number.
 
     It may have two methods more: `contents`, JSON values that tell its data from others, so that a training does not go
-    on with these; and `warnings`, sentences for who trains on them.
+    on with these; and `warnings`, sentences for who trains on them. And `sides_px`, of templates and search regions.
     """
 
     @property
@@ -57,6 +59,8 @@ def sample_numbers(step: int, batch: int, process: int, processes: int) -> np.nd
 @dataclasses.dataclass(frozen=True)
 class Procedural:
     """Pairs rendered on the device: an endless source that needs no download."""
+
+    sides_px: ClassVar[tuple[int, int]] = (TEMPLATE_PX, SEARCH_PX)
 
     look: PairConfig = dataclasses.field(default_factory=PairConfig)
     """What pairs are like."""
@@ -90,8 +94,8 @@ class Procedural:
 
 
 @dataclasses.dataclass(frozen=True)
-class Disk:
-    """Pairs from datasets that `jaxtrack prepare` has made; the device cuts them out of the stored crops."""
+class Stored:
+    """Datasets that `jaxtrack prepare` has made, and how pairs of their images are drawn."""
 
     folders: tuple[Path, ...] = dataclasses.field(default=(), metadata={"compared": False})
     """The prepared datasets."""
@@ -99,10 +103,6 @@ class Disk:
     """Others, for the validation split."""
     sampling: PairSampling = dataclasses.field(default_factory=PairSampling)
     """How pairs are drawn."""
-    template: Augmentation = TEMPLATE
-    """Of the template."""
-    search: Augmentation = SEARCH
-    """Of the search region."""
     seed: int = 0
     """Another seed, other pairs."""
     workers: int = dataclasses.field(default=0, metadata={"identity": False})
@@ -134,11 +134,43 @@ class Disk:
         folders = [folder for folder in self.folders if any(folder.expanduser().glob("otb-*.array_record-*"))]
         return [otb.training_warning(folder, prepared.read_index(folder).videos.tolist()) for folder in folders]
 
+    def _keys(self, items: Any) -> jax.Array:
+        return jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(self.seed)))(items["index"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk(Stored):
+    """Pairs from prepared datasets, which the device cuts out of the stored crops, as for SiamRPN++."""
+
+    sides_px: ClassVar[tuple[int, int]] = (TEMPLATE_PX, SEARCH_PX)
+
+    template: Augmentation = TEMPLATE
+    """Of the template."""
+    search: Augmentation = SEARCH
+    """Of the search region."""
+
     def pairs(self, items: Any) -> Pair:
         """Cuts out, recolours, blurs and mirrors, as the references' data loaders do."""
-        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(self.seed)))(items["index"])
+        keys = self._keys(items)
         template, _ = _cut(keys, 3, self.template, items["template"], items["template_box"], items["gray"], TEMPLATE_PX)
         search, box = _cut(keys, 4, self.search, items["search"], items["search_box"], items["gray"], SEARCH_PX)
+        return Pair(template=template, search=search, box_xyxy=box, negative=items["negative"])  # type: ignore[call-arg]
+
+
+@dataclasses.dataclass(frozen=True)
+class FactorDisk(Stored):
+    """Pairs from prepared datasets in crops whose sides are multiples of the target's, as for TransT."""
+
+    sides_px: ClassVar[tuple[int, int]] = (factor_crops.TEMPLATE_PX, factor_crops.SEARCH_PX)
+
+    crops: FactorCrops = FactorCrops()
+    """How they are cut out, and what is changed."""
+
+    def pairs(self, items: Any) -> Pair:
+        """Cuts out, and changes brightness, as TransT's data loader does."""
+        keys, cut = self._keys(items), functools.partial(factor_crops.cut, self.crops)
+        images = [items[name] for name in ("template", "template_box", "search", "search_box", "gray")]
+        template, search, box = jax.vmap(cut)(keys, *images)
         return Pair(template=template, search=search, box_xyxy=box, negative=items["negative"])  # type: ignore[call-arg]
 
 

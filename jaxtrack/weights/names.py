@@ -5,7 +5,7 @@ into PyTorch's name, "backbone.layer2.0.conv1.weight", by a table of substitutio
 network. A new architecture made of known parts needs no entry here, a new part needs a table.
 
 Layouts: a convolution's `[out, in, h, w]` becomes `[h, w, in, out]` (also a depth-wise one), a matrix `[out, in]`
-becomes `[in, out]`, all else is unchanged.
+becomes `[in, out]`, all else is unchanged. Attention is another matter: see `attention`.
 """
 
 import functools
@@ -25,7 +25,8 @@ from jaxtrack.models.necks import AdjustLayers
 from jaxtrack.models.resnet import ResNet
 from jaxtrack.models.siamese import PUBLISHED, Architecture
 from jaxtrack.models.siamese_heads import BANHead, PWHead, RPNHead
-from jaxtrack.weights import online
+from jaxtrack.models.transt import Projection, TransTHead, TruncatedResNet
+from jaxtrack.weights import attention, online
 
 # Of converted files in a cache: one more whenever a table, a layout or a module's name changes.
 MAPPING_VERSION = 1
@@ -137,7 +138,36 @@ _NANO_V3: Rules = (
     *_NANO_OUTPUTS,
 )
 
-# The part's name in PyTorch and its rules.
+_FUSION = "featurefusion_network/"
+# PyTorch counts the two branches, 1 the template's and 2 the search region's, and in each its three normalisations.
+_FUSION_BRANCHES = (("template", 1), ("search", 2))
+_TRANST: Rules = (
+    (r"^layer_(\d)/", _FUSION + r"encoder/layers/\1/"),
+    *(
+        (pattern.format(branch), replacement.format(number))
+        for branch, number in _FUSION_BRANCHES
+        for pattern, replacement in (
+            ("/eca_{}/attend/attention/", "/self_attn{}/"),
+            ("/eca_{}/attend/norm/", "/norm{}1/"),
+            ("/cfa_{}/attend/attention/", "/multihead_attn{}/"),
+            ("/cfa_{}/attend/norm/", "/norm{}2/"),
+            ("/cfa_{}/expand/", "/linear{}1/"),
+            ("/cfa_{}/reduce/", "/linear{}2/"),
+            ("/cfa_{}/norm/", "/norm{}3/"),
+        )
+    ),
+    (r"^norm/", _FUSION + "decoder/norm/"),
+    (r"^decoder/attend/attention/", "decoder/multihead_attn/"),
+    (r"^decoder/attend/norm/", "decoder/norm1/"),
+    (r"^decoder/norm/", "decoder/norm2/"),
+    (r"^decoder/expand/", "decoder/linear1/"),
+    (r"^decoder/reduce/", "decoder/linear2/"),
+    (r"^decoder/", _FUSION + "decoder/layers/0/"),
+    (r"^cls/layer_(\d)/", r"class_embed/layers/\1/"),
+    (r"^box/layer_(\d)/", r"bbox_embed/layers/\1/"),
+)
+
+# The part's name in PyTorch, if it has one, and its rules.
 _PARTS: dict[type, tuple[str, Rules]] = {
     ResNet: ("backbone", _RESNET),
     AlexNet: ("backbone", _ALEXNET),
@@ -150,6 +180,9 @@ _PARTS: dict[type, tuple[str, Rules]] = {
     NanoHeadV1: ("ban_head", _NANO_V1),
     NanoHeadV2: ("ban_head", _NANO_V2),
     NanoHeadV3: ("ban_head", _NANO_V3),
+    TruncatedResNet: ("backbone/0/body", _RESNET),
+    Projection: ("input_proj", ((r"^conv/", ""),)),
+    TransTHead: ("", _TRANST),
 }
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
@@ -171,6 +204,8 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("siamrpn_r50_lt_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
     ("siamrpn_r50", ("rpn_head.cls_weight", "backbone.layer4.0.downsample.0.weight")),
     ("siamrpn_r50_unweighted", ("rpn_head.rpn4.cls.conv_kernel.0.weight", "backbone.layer4.0.downsample.0.weight")),
+    ("transt", ("input_proj.weight", "featurefusion_network.encoder.layers.3.norm23.weight")),
+    ("transt_n2", ("input_proj.weight", "featurefusion_network.encoder.layers.1.norm23.weight")),
     (online.PY_MDNET, online.PY_MDNET_NAMES),
     ("resnet50", ("conv1.weight", "layer1.0.downsample.0.weight", "layer4.2.conv3.weight")),
     (online.ALEXNET, online.ALEXNET_NAMES),
@@ -185,7 +220,8 @@ _SHOWN = 10
 
 def torch_names(architecture: str | Architecture) -> dict[str, tuple[int, ...]]:
     """PyTorch's name and shape of every tensor that an architecture has (without the counters of batches)."""
-    return {key: _permuted(leaf.shape) for key, _, leaf in _leaves(_architecture(architecture))}
+    shapes = {key: _torch_shape(path, leaf.shape) for key, path, leaf in _leaves(_architecture(architecture))}
+    return attention.packed_shapes(shapes)
 
 
 def detect(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -217,9 +253,10 @@ def to_flax(
     network = _architecture(architecture)
     state = _relevant(state, network)
     leaves = [(key, path, leaf) for key, path, leaf in _leaves(network) if only in (None, path[1])]
-    expected = {key: _permuted(leaf.shape) for key, _, leaf in leaves}
+    expected = attention.packed_shapes({key: _torch_shape(path, leaf.shape) for key, path, leaf in leaves})
     whole = architecture if isinstance(architecture, str) else "the architecture"
     _check(state, expected, whole if only is None else f"the {only} of {whole}")
+    state = attention.unpacked(state)
     variables: dict[str, Any] = {}
     for key, path, leaf in leaves:
         *parents, name = path
@@ -228,6 +265,8 @@ def to_flax(
             node = node.setdefault(parent, {})
         array = np.asarray(state[key], np.float32)
         array = array.transpose(_FROM_TORCH.get(array.ndim, range(array.ndim)))
+        if attention.is_part(path):
+            array = array.reshape(leaf.shape)
         assert array.shape == leaf.shape
         node[name] = np.ascontiguousarray(array)
     return variables
@@ -250,7 +289,8 @@ def _leaves(architecture: Architecture) -> Iterator[tuple[str, tuple[str, ...], 
         place = "/".join([*inner, ""])
         for pattern, replacement in rules:
             place = re.sub(pattern, replacement, place)
-        yield f"{prefix}/{place}{_LEAVES.get(name, name)}".replace("/", "."), path, leaf
+        key = f"{prefix}/{place}{_LEAVES.get(name, name)}".removeprefix("/")
+        yield key.replace("/", "."), path, leaf
 
 
 @functools.cache
@@ -266,7 +306,9 @@ def _flat(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple
             yield (*path, name), child
 
 
-def _permuted(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _torch_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    if attention.is_part(path):
+        shape = attention.joined(path, shape)
     return tuple(shape[axis] for axis in _TO_TORCH.get(len(shape), range(len(shape))))
 
 

@@ -149,6 +149,8 @@ def _naming(path: Path) -> Iterator[None]:
 def _from_pytorch(state: dict[str, np.ndarray], architecture: str) -> dict[str, Any]:
     if architecture == torchvision.NAME:
         return torchvision.to_flax(state)
+    if architecture == torchvision.PLAIN:
+        return torchvision.plain(state)
     if architecture == online.TORCHVISION_VGG16:
         return torchvision.vgg16(state)
     if architecture == online.ALEXNET:

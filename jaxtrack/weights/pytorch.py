@@ -3,7 +3,8 @@
 A PyTorch file is a pickle, and a pickle can call functions. `torch.load(weights_only=True)` builds nothing but tensors
 and plain containers. Published checkpoints also carry their optimiser's state, in which NumPy numbers stand; for the
 names that such a number is pickled under this module has a stand-in that drops it, so that no code of NumPy runs
-either. Any other name ends the reading.
+either. The same takes the place of the settings and records that TransT's training program stores beside its network,
+objects of its own classes. Any other name ends the reading.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 class _Dropped:
-    """Takes the place of a NumPy number or dtype: accepts what is said about it and keeps nothing."""
+    """Takes the place of a NumPy number, a dtype or a foreign object: accepts what is said about it, keeps nothing."""
 
     def __init__(self, *_: Any):
         pass
@@ -67,6 +68,8 @@ _HARMLESS = [
     (_Dropped, "numpy._core.multiarray.scalar"),
     (_Dropped, "numpy.dtype"),
 ]
+_RECORDS = "ltr."  # the package of TransT's training program
+_UNKNOWN_NAME = re.compile(r"GLOBAL (\S+)")
 
 
 def _import_torch() -> Any:
@@ -115,19 +118,32 @@ def _load(path: Path, torch: Any) -> Any:
         file.seek(0)
         # Mapped, the optimiser's part of a checkpoint, often two thirds of it, is never read from the disk.
         source, options = (str(path), {"mmap": True}) if mapped else (file, {})
-        try:
-            with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on the pickle's protocol, on storage types of old versions
-                return torch.load(source, map_location="cpu", weights_only=True, **options)
-        except Exception as error:  # whatever a foreign file may raise in PyTorch's parser
-            # A file that ends within the name of something asks for the rest of a name, as it seems to PyTorch.
-            ended = not mapped and not file.read(1)
-            raise (_damaged(path) if ended else _refusal(path, str(error))) from error
+        harmless = list(_HARMLESS)
+        while True:
+            try:
+                with torch.serialization.safe_globals(harmless), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # on the pickle's protocol, on storage types of old versions
+                    return torch.load(source, map_location="cpu", weights_only=True, **options)
+            except Exception as error:  # whatever a foreign file may raise in PyTorch's parser
+                record = _record(str(error))
+                if record and all(record != name for _, name in harmless):
+                    harmless.append((_Dropped, record))
+                    file.seek(0)
+                    continue
+                # A file that ends within the name of something asks for the rest of a name, as it seems to PyTorch.
+                ended = not mapped and not file.read(1)
+                raise (_damaged(path) if ended else _refusal(path, str(error))) from error
+
+
+def _record(message: str) -> str:
+    """The class of a training program's records that PyTorch would not load; "" if it was something else."""
+    named = _UNKNOWN_NAME.search(message)
+    return named[1] if named and named[1].startswith(_RECORDS) else ""
 
 
 def _refusal(path: Path, message: str) -> UserError:
     """What to tell about a file that PyTorch would not load."""
-    named = re.search(r"GLOBAL (\S+)", message)
+    named = _UNKNOWN_NAME.search(message)
     if named:
         what = f"asks for {named[1]}"
     elif re.search(r"(reduce for unrecognized|Can only (create new object|build))", message):

@@ -1,6 +1,7 @@
-"""torchvision's networks, trained on ImageNet: AlexNet, VGG-16, and ResNet-50 for the Siamese trackers' dilated one.
+"""torchvision's networks, trained on ImageNet: AlexNet, VGG-16, and ResNet-50 for the Siamese trackers.
 
-The two ResNets differ in three ways, of which the first two can be undone in the weights:
+TransT's backbone is torchvision's own as far as layer3 (`plain`). The dilated one of the others differs in three ways,
+of which the first two can be undone in the weights:
 
 * torchvision's shortcuts are 1 x 1, those of the dilated layer2 to layer4 are 3 x 3: the 1 x 1 kernel is put into the
   centre tap. The dilated main path looks at windows with the same centre, so that both still meet cell for cell.
@@ -24,6 +25,8 @@ MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
 NAME = "resnet50"  # of the backbone, in records and on the command line
 _DILATED = BACKBONES[NAME]  # whose names and shapes are asked for
+PLAIN = "resnet50_plain"
+_PLAIN_PREFIX, _BEYOND = "backbone.0.body.", ("layer4.", "fc.")
 _PREFIX = "backbone."
 _SHORTCUTS = tuple(f"backbone.layer{i}.0.downsample.0.weight" for i in (2, 3, 4))
 _NAMES_IN_A_MESSAGE = 3
@@ -38,6 +41,16 @@ def to_flax(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
       UserError: as `backbone_state`, or a number is not finite.
     """
     return names.to_flax(backbone_state(state), _DILATED, only="backbone")
+
+
+def plain(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The part `backbone` of TransT's variables, `{"params", "batch_stats"}`, from torchvision's ResNet-50.
+
+    Raises:
+      UserError: a tensor is missing, left over, of another shape or not finite.
+    """
+    kept = {f"{_PLAIN_PREFIX}{name}": array for name, array in state.items() if not name.startswith(_BEYOND)}
+    return names.to_flax(kept, BACKBONES[PLAIN], only="backbone")
 
 
 def vgg16(state: Mapping[str, np.ndarray]) -> dict[str, Any]:

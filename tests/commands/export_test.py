@@ -8,10 +8,10 @@ from siamese_synthetic import narrow, state
 
 from jaxtrack.__main__ import main
 from jaxtrack.models.siamese import ARCHITECTURES, BACKBONES
-from jaxtrack.trackers import siamese
+from jaxtrack.trackers import siamese, transt
 from jaxtrack.weights import names, store
 
-NAME = "narrow_for_export"
+NAME, OTHER = "narrow_for_export", "narrow_transt_for_export"
 error_of = functools.partial(command_line.error_of, "export")
 
 
@@ -52,6 +52,21 @@ def test_a_tracker_is_exported_in_both_formats(weights, tmp_path, capsys):
     assert files == ["export.json", *programs]
     assert "onnx: run on the same images as the network" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "export.json").read_text("utf-8"))["tracker"]["penalty"] == 0.125
+
+
+def test_transt_is_exported_with_its_own_settings(tmp_path, monkeypatch):
+    architecture = narrow("transt")
+    monkeypatch.setitem(ARCHITECTURES, OTHER, architecture)
+    monkeypatch.setitem(transt.CONFIGS, OTHER, transt.Config(architecture=OTHER, window_influence=0.375))
+    monkeypatch.setenv("JAXTRACK_WEIGHTS", str(tmp_path / "weights"))
+    variables = names.to_flax(state(architecture), architecture)
+    store.save(tmp_path / "weights", OTHER, variables, store.Meta(OTHER, "made-up.pth", "ab" * 32))
+    assert run(OTHER, "--out", tmp_path / "out", "--platforms", "cpu") == 0
+    record = json.loads((tmp_path / "out" / "export.json").read_text("utf-8"))
+    assert record["tracker"]["window_influence"] == 0.375
+    assert record["output"]["kind"] == "tokens"
+    assert record["output"]["loc"] == "channels: the box's centre (x, y), width and height, in sides of x"
+    assert record["programs"]["search"]["outputs"][1]["shape"] == [1, 32, 32, 4]
 
 
 def test_mistakes_are_one_sentence(weights, tmp_path, capsys):

@@ -50,7 +50,7 @@ def alex():
 
 
 @each_format
-@pytest.mark.parametrize("architecture", ["siamrpn_alex", "siamban_r50", "siampw_r50", "nanotrack_v2"])
+@pytest.mark.parametrize("architecture", ["siamrpn_alex", "siamban_r50", "siampw_r50", "nanotrack_v2", "transt"])
 def test_the_recorded_lines_run_the_network(architecture, name, tmp_path, monkeypatch):
     net = network(architecture)
     found = folder.export(net, tmp_path / "out", Request((name,)))

@@ -42,6 +42,7 @@ FUNCTIONS = {
     "clipped": lambda x: jax.nn.relu6(3 * x) / 2,
     "padding": lambda x: jnp.pad(x, ((0, 0), (1, 2), (0, 3), (0, 0)), constant_values=7.0),
     "slice": lambda x: x[1:, 1:8:3, ::2],
+    "reversal": lambda x: x[..., ::-1, ::-1],
     "transposition": lambda x: jnp.moveaxis(x, 0, 2).reshape(9, 8, 12),
     "concatenation": lambda x: jnp.concatenate([x, x * x, jnp.ones_like(x)], axis=-1),
     "broadcast and then needed whole": lambda x: jnp.sum(jnp.broadcast_to(x[:, :1, None, :, 0], (2, 5, 3, 8)), axis=1),

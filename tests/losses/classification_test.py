@@ -7,7 +7,12 @@ import pytest
 import siamese_losses
 from gradients import assert_gradients
 
-from jaxtrack.losses.classification import hard_cross_entropy, random_subset, select_cross_entropy
+from jaxtrack.losses.classification import (
+    hard_cross_entropy,
+    random_subset,
+    select_cross_entropy,
+    weighted_cross_entropy,
+)
 from jaxtrack.losses.reduction import mean
 
 
@@ -166,3 +171,19 @@ def test_the_second_stage_without_hard_negatives_is_zero_without_gradient():
     value, gradient = jax.jit(jax.value_and_grad(lambda x: mean(hard_cross_entropy(x, labels))))(logits)
     assert float(value) == 0
     np.testing.assert_array_equal(gradient, 0)
+
+
+def test_the_weighted_cross_entropy_agrees_with_a_plain_loop():
+    logits, labels = random_batch()
+    found = weighted_cross_entropy(logits, labels, background=0.25)
+    targets, others = (errors(logits, labels, label) for label in (1, 0))
+    assert float(found.sum) == pytest.approx(sum(targets) + 0.25 * sum(others), rel=1e-5)
+    assert float(found.count) == len(targets) + 0.25 * len(others)
+
+
+def test_the_weighted_cross_entropy_of_nothing_is_zero():
+    logits, labels = random_batch()
+    loss = jax.jit(lambda x: mean(weighted_cross_entropy(x, np.full_like(labels, -1))))
+    found, gradient = jax.value_and_grad(loss)(logits)
+    assert float(found) == 0
+    assert not np.asarray(gradient).any()

@@ -7,7 +7,7 @@ from gradients import assert_gradients
 
 from jaxtrack import boxes
 from jaxtrack.losses.reduction import mean
-from jaxtrack.losses.regression import giou, giou_loss, iou, l1, ltrb_iou_loss, ridge, smooth_l1
+from jaxtrack.losses.regression import box_l1, giou, giou_loss, iou, l1, ltrb_iou_loss, ridge, smooth_l1
 
 
 def single(value):
@@ -182,3 +182,12 @@ def test_the_ridge_losses_gradients_are_those_of_finite_differences_and_eq_4s_bu
     for i, j in np.ndindex(4, 2):
         printed[i : i + 2, j : j + 3] += 2 * residual[i, j] * kernel
     np.testing.assert_allclose(found, -printed, rtol=1e-9)
+
+
+def test_l1_of_boxes_counts_the_positives():
+    predicted = single([[[1.0, -2.0, 0.25, 0.5], [9, 9, np.nan, 9]], [[3, 0, 0, 0], [0, 0, 0, 0.5]]])
+    where = jnp.asarray([[True, False], [True, True]])
+    loss = jax.jit(lambda predicted: box_l1(predicted, jnp.zeros((2, 2, 4)), where))
+    assert [float(x) for x in loss(predicted)] == [3.75 + 3 + 0.5, 3]
+    gradient = np.asarray(jax.grad(lambda predicted: loss(predicted).sum)(predicted))
+    np.testing.assert_array_equal(gradient[0], [[1, -1, 1, 1], [0, 0, 0, 0]])

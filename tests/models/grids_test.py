@@ -64,3 +64,18 @@ def test_boxes_are_decoded_about_any_centre_and_in_any_number(kind, count):
     for image in range(2):
         _, boxes = candidates_by_loop(kind, 8, np.zeros((side, side, 2 * count)), loc[image])
         np.testing.assert_allclose(found[image], boxes + np.asarray([127, 127, 0, 0]), rtol=1e-5, atol=1e-4)
+
+
+def test_tokens_lie_in_the_middles_of_the_cells_that_fill_the_region():
+    # 32 cells of 8 pixels: the first has the pixels 0 to 7, the last 248 to 255.
+    places = grids.anchors("tokens", 32, 8, 128.0)
+    np.testing.assert_array_equal(
+        places[[0, 1, 33, -1]], [[3.5, 3.5, 0, 0], [11.5, 3.5, 0, 0], [11.5] * 2 + [0, 0], [251.5] * 2 + [0, 0]]
+    )
+    # Of 15 the middle one lies on the middle pixel of 255.
+    np.testing.assert_array_equal(grids.anchors("tokens", 15, 16, 127.0)[112], [127, 127, 0, 0])
+
+
+def test_a_tokens_box_has_nothing_to_do_with_its_place():
+    with pytest.raises(ValueError, match="a token's box has nothing to do with where its cell lies"):
+        grids.decode("tokens", 4, 8, np.zeros((16, 4)))

@@ -24,6 +24,8 @@ PARAMETERS = {
     "siamrpn_mobilenetv2": (3_485_204, None, 7_503_450, None),
     "siamban_r50": (45_528_128, 919_040, 7_484_955, 53_932_123),
     "siampw_r50": (13_786_176, 394_240, 7_378_450, 21_558_866),
+    "transt": (8_543_296, 262_400, None, 23_016_006),
+    "transt_n2": (8_543_296, 262_400, None, None),  # 16.7 million
     "nanotrack_v1": (190_520, 0, 97_446, 287_966),
     "nanotrack_v2": (190_520, 0, 143_558, 334_078),
     "nanotrack_v3": (282_368, 0, 259_078, 541_446),
@@ -49,7 +51,7 @@ def test_maps_have_the_sizes_that_the_table_says(name):
     z, x = (jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32) for side in sides)
     network = siamese.build(architecture)
     cls, loc = jax.eval_shape(network.init_with_output, jax.random.key(0), z, x)[0]
-    boxes = {"anchors": 5, "points": 1}[architecture.kind]
+    boxes = {"anchors": 5, "points": 1, "tokens": 1}[architecture.kind]
     cells = architecture.score_cells
     assert cls.shape == (2, cells, cells, 2 * boxes)
     assert loc.shape == (2, cells, cells, 4 * boxes)
@@ -65,12 +67,13 @@ def test_the_long_term_network_has_97_cells_in_its_far_region():
     assert (cls.shape, loc.shape) == ((1, 97, 97, 10), (1, 97, 97, 20))
 
 
-@pytest.mark.parametrize("name", ["siamrpn_r50", "siampw_r50", "nanotrack_v3"])
+@pytest.mark.parametrize("name", ["siamrpn_r50", "siampw_r50", "nanotrack_v3", "transt"])
 def test_a_folded_network_with_a_kept_template_is_the_whole_network(name):
     architecture = siamese_synthetic.narrow(name)
     network = siamese.build(architecture)
     variables = names.to_flax(siamese_synthetic.state(architecture), architecture)
-    z, x = siamese_synthetic.image(1, 127), siamese_synthetic.image(2, 255)
+    z = siamese_synthetic.image(1, architecture.template_px)
+    x = siamese_synthetic.image(2, architecture.search_px)
     whole = jax.jit(network.apply)(variables, z, x)
     folded = fold_batch_norm(variables)
     assert size(folded) < size(variables["params"])
@@ -92,6 +95,7 @@ def changed(before, after):
         ("siamrpn_alex", {"layer1", "layer5"}),
         ("siamrpn_mobilenetv2", {"layer0", "layer3"}),
         ("nanotrack_v3", {"stem", "block_4"}),
+        ("transt", {"stem", "layer3"}),
     ],
 )
 def test_only_the_named_parts_of_a_backbone_normalise_by_the_batch(name, parts):

@@ -11,7 +11,7 @@ from jaxtrack import trackers
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.images import make_frame
 from jaxtrack.tracker import Tracker
-from jaxtrack.trackers import deeptrack, mdnet, opencv, rpn2t, siamese
+from jaxtrack.trackers import deeptrack, mdnet, opencv, rpn2t, siamese, transt
 from jaxtrack.weights import places
 
 
@@ -150,7 +150,13 @@ def test_a_tracker_on_the_host_is_loaded_in_the_way_that_the_message_says():
 
 
 def test_a_name_that_there_is_not_is_answered_by_every_table():
-    for name, module in (("siambam", siamese), ("mdnett", mdnet), ("rpn2", rpn2t), ("deeptrak", deeptrack)):
+    for name, module in (
+        ("siambam", siamese),
+        ("trans", transt),
+        ("mdnett", mdnet),
+        ("rpn2", rpn2t),
+        ("deeptrak", deeptrack),
+    ):
         with pytest.raises(UserError, match=f"no tracker of {module.__name__} called '{name}': did you mean"):
             module.CONFIGS[name]
     with pytest.raises(UserError, match=r"no tracker of jaxtrack\.trackers\.opencv called 'mil'"):
@@ -164,10 +170,11 @@ def test_a_name_that_there_is_not_is_answered_by_every_table():
     ("tracker", "network"),
     [
         (siamese.tracker(siamese.CONFIGS["siamban_nano"]), "siamban_nano"),
+        (transt.tracker(transt.CONFIGS["transt_nano"]), "transt_nano"),
         (mdnet.tracker(), "mdnet_vggm"),
         (rpn2t.tracker(), "rpn2t_student"),
     ],
-    ids=["siamese", "mdnet", "rpn2t"],
+    ids=["siamese", "transt", "mdnet", "rpn2t"],
 )
 @pytest.mark.parametrize("params", [{}, None, {"backbone": np.ones(3)}], ids=["empty", "none", "others"])
 def test_parameters_of_another_tracker_are_explained(tracker, network, params):

@@ -36,7 +36,9 @@ def load(path):
 CONFIGS = {path.stem: load(path).config() for path in FILES}
 TRAININGS = {name: config for name, config in CONFIGS.items() if isinstance(config, TrainConfig)}
 DOMAINS = {name: config for name, config in CONFIGS.items() if isinstance(config, DomainConfig)}
-FAMILIES = sorted(name.removesuffix("_rbo") for name in TRAININGS if name.endswith("_rbo"))
+RANKED = sorted(name.removesuffix("_rbo") for name in TRAININGS if name.endswith("_rbo"))
+# RBO's Table 5 has TransT with and without both ranking losses, and no other arm.
+FAMILIES, TRANSTS = ([name for name in RANKED if name.startswith("transt") == chosen] for chosen in (False, True))
 
 
 @functools.cache
@@ -83,6 +85,34 @@ def test_the_trainings_of_an_ablation_differ_in_their_rankings_alone(family):
     assert len(same) == 1
 
 
+@pytest.mark.parametrize("family", TRANSTS)
+def test_a_transt_with_ranking_losses_differs_from_one_without_in_these_alone(family):
+    plain, ranked = TRAININGS[family], TRAININGS[f"{family}_rbo"]
+    objective = dataclasses.replace(ranked.objective, classification_ranking=0.0, iou_ranking=0.0)
+    assert (ranked.objective.classification_ranking, ranked.objective.iou_ranking) == (0.5, 0.25)
+    assert dataclasses.replace(ranked, name=plain.name, objective=objective) == plain
+
+
+def test_transt_is_trained_in_full_on_got10k_alone_and_small():
+    assert TRANSTS == ["transt_full", "transt_got10k", "transt_nano"]
+
+
+@pytest.mark.parametrize("name", ["transt_full", "transt_got10k"])
+def test_transts_training_is_the_references(name):
+    """siamese.md 10.2."""
+    config = TRAININGS[name]
+    assert (config.objective.cls, config.objective.loc, config.objective.giou) == (8.334, 5, 2)
+    assert config.objective.background == 0.0625
+    assert (config.batch, config.steps_per_epoch, config.normalisation, config.sync_norm) == (38, 1000, "mean", False)
+    rates = epoch_rates(config.optimiser, config.epochs)
+    assert rates == [1e-4] * 500 + [1e-5] * 500
+    assert (config.optimiser.method, config.optimiser.weight_decay, config.optimiser.clip) == ("adamw", 1e-4, 0)
+    assert (config.optimiser.backbone_factor, config.optimiser.frozen_epochs) == (0.1, 0)
+    assert (config.source.sampling.negative, config.source.sampling.gray) == (0, 0.05)
+    crops = config.source.crops
+    assert (crops.template_factor, crops.search_factor, crops.size_jitter, crops.shift_jitter) == (2, 4, 0.25, 3)
+
+
 @pytest.mark.parametrize("name", [name for name in TRAININGS if name.endswith("_rbo_paper")])
 def test_what_is_trained_as_printed_differs_in_the_objective_alone(name):
     printed, released = TRAININGS[name], TRAININGS[name.removesuffix("_paper")]
@@ -93,7 +123,7 @@ def test_what_is_trained_as_printed_differs_in_the_objective_alone(name):
     )
 
 
-@pytest.mark.parametrize("name", [name for name in TRAININGS if "_full" in name or "_got10k" in name])
+@pytest.mark.parametrize("name", [f for f in TRAININGS if ("_full" in f or "_got10k" in f) and "siam" in f])
 def test_the_references_candidates_for_evaluation_are_kept(name):
     """The checkpoints after each of the epochs 10 to 20."""
     config = TRAININGS[name]

@@ -9,7 +9,14 @@ from siamese_losses import ANCHORS, BAN_OTHER, BAN_TARGET, CELLS, POINTS, RPN_TA
 
 from jaxtrack.errors import UserError
 from jaxtrack.models import grids
-from jaxtrack.training.labels import AnchorLabels, EllipseLabels, anchor_labels, ellipse_labels
+from jaxtrack.training.labels import (
+    AnchorLabels,
+    EllipseLabels,
+    TokenLabels,
+    anchor_labels,
+    ellipse_labels,
+    token_labels,
+)
 
 RBO_ANCHORS = AnchorLabels(keep_all_negatives=True)
 EVERY_POINT = EllipseLabels(positives=625, total=1250, negative_pair_cap=None)
@@ -227,3 +234,72 @@ def test_a_batch_mixes_ordinary_and_negative_pairs():
 def test_numbers_that_label_nothing_are_refused(build, message):
     with pytest.raises(UserError, match=message):
         build()
+
+
+# --- tokens --------------------------------------------------------------------------------------------------------
+
+
+AS_RELEASED = TokenLabels()
+
+
+@functools.cache
+def of_tokens(config, first_px):
+    grid = {"side": 32, "search_px": 256, "first_px": first_px}
+    return jax.jit(lambda target, negative: token_labels(target, negative, config, **grid))
+
+
+def tokens(cxcywh, *, negative=False, config=AS_RELEASED, first_px=0.0):
+    """Labels of a box in sides of a search region of 256 pixels, 32 cells."""
+    cx, cy, w, h = cxcywh
+    target = 256 * np.asarray([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2])
+    found = of_tokens(config, first_px)(target.astype(np.float32), negative)
+    return [np.asarray(array) for array in found]
+
+
+def test_golden_labels_of_tokens():
+    """siamese.md 13.2: 72 and 21 positives and the first three of each."""
+    for box, count, first in (
+        ((0.5, 0.5, 0.25, 0.3), 72, [396, 397, 398]),
+        ((0.4, 0.6, 0.1, 0.2), 21, [524, 525, 526]),
+    ):
+        found, target, weight = tokens(box)
+        assert counts(found) == [count, 1024 - count, 0]
+        np.testing.assert_array_equal(np.flatnonzero(found == 1)[:3], first)
+        np.testing.assert_allclose(target, np.broadcast_to(box, (1024, 4)), atol=1e-6)
+        np.testing.assert_array_equal(weight, found == 1)
+
+
+def test_a_box_that_begins_outside_has_no_positives_unless_it_is_cut():
+    """siamese.md 13.2: none for (0.05, 0.5, 0.25, 0.3)."""
+    left, above, beyond = (0.05, 0.5, 0.25, 0.3), (0.5, 0.05, 0.3, 0.25), (0.95, 0.5, 0.25, 0.3)
+    assert counts(tokens(left)[0])[:2] == counts(tokens(above)[0])[:2] == [0, 1024]
+    cut = tokens(left, config=TokenLabels(cut=True))[0].reshape(32, 32)
+    # It ends at 0.175 of the width, 5.6 cells, and covers the rows 11.2 to 20.8.
+    rows, columns = np.nonzero(cut == 1)
+    assert (set(rows), set(columns)) == (set(range(12, 21)), set(range(6)))
+    # To the right there is nothing to count from: columns from 26.4 on.
+    for config in (AS_RELEASED, TokenLabels(cut=True)):
+        assert set(np.flatnonzero(tokens(beyond, config=config)[0] == 1) % 32) == set(range(27, 32))
+
+
+def test_the_smallest_box_has_one_positive():
+    # From 16.1 to 16.4 cells: none begins in between, so the one after it counts.
+    found, *_ = tokens((16.25 / 32, 16.25 / 32, 0.3 / 32, 0.3 / 32))
+    np.testing.assert_array_equal(np.flatnonzero(found == 1), [17 * 32 + 17])
+
+
+def test_all_tokens_of_a_negative_pair_are_background():
+    found, target, weight = tokens((0.5, 0.5, 0.25, 0.3), negative=True)
+    assert counts(found) == [0, 1024, 0]
+    assert not target.any()
+    assert not weight.any()
+
+
+def test_the_references_boxes_are_half_a_pixel_off():
+    (_, theirs, _), (_, right, _) = (tokens((0.5, 0.5, 0.25, 0.3), first_px=first) for first in (0.0, 0.5))
+    np.testing.assert_allclose(right[0] - theirs[0], [0.5 / 256, 0.5 / 256, 0, 0], atol=1e-7)
+
+
+def test_ranking_nothing_is_refused():
+    with pytest.raises(UserError, match="positives of TokenLabels must be greater than 0"):
+        TokenLabels(positives=0)

@@ -112,3 +112,21 @@ def test_merged_parameters_keep_what_was_not_trained():
 def test_numbers_that_no_optimiser_can_have_are_refused(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
         Optimiser(**wrong)
+
+
+def test_the_rate_may_fall_long_before_the_end():
+    config = Optimiser(schedule="step", warmup_epochs=0, rate=1.0, last_rate=0.1, last_epochs=3)
+    assert epoch_rates(config, 5) == [1, 1, 0.1, 0.1, 0.1]
+    assert epoch_rates(config, 2) == [0.1, 0.1]
+
+
+def test_gradients_may_be_as_long_as_they_are():
+    params = {"backbone": {}, "head": jnp.zeros(2)}
+    gradient = {"head": jnp.asarray([30.0, 40.0])}
+    chosen = trained(params, Stage("whole", 0, ()))
+    for clip, expected in ((0.0, [-30.0, -40.0]), (5.0, [-3.0, -4.0])):
+        plain = {"schedule": "step", "rate": 1.0, "last_rate": 1.0, "warmup_epochs": 0}
+        config = Optimiser(clip=clip, momentum=0.0, weight_decay=0.0, **plain)
+        updates = Updates(config, Stage("whole", 0, ()), 2, 10)
+        found, _ = updates.apply(chosen, gradient, updates.init(chosen))
+        np.testing.assert_allclose(found["head"], expected, rtol=1e-6)

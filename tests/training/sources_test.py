@@ -16,7 +16,8 @@ from jaxtrack.data.preparation import Preparation, prepare, video_folders
 from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.errors import UserError
 from jaxtrack.training import sources
-from jaxtrack.training.sources import Disk, Procedural, sample_numbers
+from jaxtrack.training.factor_crops import FactorCrops
+from jaxtrack.training.sources import Disk, FactorDisk, Procedural, sample_numbers
 
 
 def taken(source, count, first_step=0, batch=4, process=0, processes=1):
@@ -316,3 +317,17 @@ def test_another_seed_draws_other_pairs(disk, made):
 def test_without_a_folder_a_sentence_says_what_to_prepare():
     with pytest.raises(UserError, match="no prepared dataset was given"):
         taken(Disk(), 1)
+
+
+def test_pairs_of_the_other_crops_come_from_the_same_images(disk):
+    still = FactorCrops(size_jitter=0.0, shift_jitter=0.0, brightness=0.0)
+    source = FactorDisk(disk.folders, sampling=PairSampling(uses=(), negative=0.0, gray=0.0), crops=still)
+    [items] = taken(source, 1, batch=COUNT)
+    pairs = jax.jit(source.pairs)(items)
+    assert (pairs.template.shape, pairs.search.shape) == ((COUNT, 128, 128, 3), (COUNT, 256, 256, 3))
+    for template, search, box in zip(pairs.template, pairs.search, pairs.box_xyxy, strict=True):
+        np.testing.assert_allclose(hull(np.asarray(search)), box, atol=1.3)
+        np.testing.assert_allclose((box[:2] + box[2:]) / 2, 127.5, atol=1e-3)
+        found = hull(np.asarray(template))
+        np.testing.assert_allclose((found[:2] + found[2:]) / 2, 63.5, atol=1.3)
+    assert not pairs.negative.any()

@@ -18,6 +18,7 @@ ENTRIES = {
     "siamrpn_r50_lt_unweighted": 456,
     "siamban_r50": 459,
     "siampw_r50": 343,
+    "transt": 430,
     "nanotrack_v1": 231 - 6,
     "nanotrack_v2": 298 - 6,
     "nanotrack_v3": 438 - 6,
@@ -35,9 +36,12 @@ def test_state_dicts_have_the_published_number_of_entries(name):
 def test_every_tensor_has_a_name_of_its_own_in_the_published_spelling(name):
     tree = siamese.shapes(PUBLISHED[name])
     keys = names.torch_names(name)
-    assert len(keys) == len(jax.tree.leaves(tree))
+    packed = sum(".in_proj_" in key for key in keys)  # three of our leaves in one tensor
+    assert len(keys) + 2 * packed == len(jax.tree.leaves(tree))
     for key in keys:
+        key = key.replace("decoder.norm.", "")  # the only one that is called so there as well
         assert not re.search(r"/|level|block|stem|only|attention|\.(conv|norm)\.(weight|bias)|pointwise|depthwise", key)
+        assert not re.search(r"query|_template|_search\.(norm|expand)|attend", key)
 
 
 # Keys and shapes that the specs spell out, or follow from the tables of layers.
@@ -74,6 +78,23 @@ SAMPLES = {
         "backbone.features.4.bias": (256,),
         "backbone.features.15.running_mean": (256,),
         "rpn_head.loc.head.3.weight": (20, 256, 1, 1),
+    },
+    "transt": {
+        "backbone.0.body.conv1.weight": (64, 3, 7, 7),
+        "backbone.0.body.layer2.0.downsample.0.weight": (512, 256, 1, 1),
+        "backbone.0.body.layer3.5.bn3.running_var": (1024,),
+        "input_proj.weight": (256, 1024, 1, 1),
+        "featurefusion_network.encoder.layers.3.self_attn1.in_proj_weight": (768, 256),
+        "featurefusion_network.encoder.layers.0.multihead_attn2.out_proj.bias": (256,),
+        "featurefusion_network.encoder.layers.2.linear21.weight": (2048, 256),
+        "featurefusion_network.encoder.layers.2.linear12.bias": (256,),
+        "featurefusion_network.encoder.layers.1.norm23.weight": (256,),
+        "featurefusion_network.decoder.layers.0.multihead_attn.in_proj_bias": (768,),
+        "featurefusion_network.decoder.layers.0.linear2.weight": (256, 2048),
+        "featurefusion_network.decoder.norm.bias": (256,),
+        "class_embed.layers.2.weight": (2, 256),
+        "bbox_embed.layers.0.weight": (256, 256),
+        "bbox_embed.layers.2.bias": (4,),
     },
     "siamban_r50": {"head.loc_scale": (3,), "head.box4.loc.head.3.bias": (4,)},
     "siampw_r50": {
@@ -157,13 +178,44 @@ def test_layouts_are_turned_and_values_kept():
     np.testing.assert_array_equal(at(stats["head"], path)["var"], norm["running_var"])
 
 
+def test_packed_attention_is_taken_apart_and_its_heads_get_an_axis():
+    architecture = siamese_synthetic.narrow("transt")
+    state = siamese_synthetic.state(architecture)
+    head = names.to_flax(state, architecture)["params"]["head"]
+    # Sixteen features in four heads; rows of PyTorch's matrix are outputs: queries, keys, values.
+    prefix = "featurefusion_network.encoder.layers.1.self_attn2"
+    packed, bias = state[f"{prefix}.in_proj_weight"], state[f"{prefix}.in_proj_bias"]
+    attention = head["layer_1"]["eca_search"]["attend"]["attention"]
+    for i, part in enumerate(("query", "key", "value")):
+        assert attention[part]["kernel"].shape == (16, 4, 4)
+        for h, k in np.ndindex(4, 4):
+            np.testing.assert_array_equal(attention[part]["kernel"][:, h, k], packed[16 * i + 4 * h + k])
+            assert attention[part]["bias"][h, k] == bias[16 * i + 4 * h + k]
+    out = state[f"{prefix}.out_proj.weight"]
+    for h, k in np.ndindex(4, 4):
+        np.testing.assert_array_equal(attention["out"]["kernel"][h, k], out[:, 4 * h + k])
+    template = head["layer_1"]["cfa_template"]["attend"]["attention"]
+    packed = state["featurefusion_network.encoder.layers.1.multihead_attn1.in_proj_weight"]
+    np.testing.assert_array_equal(template["value"]["kernel"][:, 0, 0], packed[32])
+
+
+def test_a_missing_attention_is_named_as_the_file_has_it():
+    architecture = siamese_synthetic.narrow("transt")
+    state = siamese_synthetic.state(architecture)
+    del state["featurefusion_network.decoder.layers.0.multihead_attn.in_proj_weight"]
+    with pytest.raises(
+        UserError, match=r"1 missing \(featurefusion_network\.decoder.*multihead_attn\.in_proj_weight\)$"
+    ):
+        names.to_flax(state, architecture)
+
+
 def at(tree, path):
     for name in path:
         tree = tree[name]
     return tree
 
 
-@pytest.mark.parametrize("name", ["siamrpn_alex", "siampw_r50", "nanotrack_v3"])
+@pytest.mark.parametrize("name", ["siamrpn_alex", "siampw_r50", "nanotrack_v3", "transt"])
 def test_the_tree_is_the_networks_own(name):
     architecture = siamese_synthetic.narrow(name)
     variables = names.to_flax(siamese_synthetic.state(architecture), architecture)

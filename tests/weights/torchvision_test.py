@@ -243,3 +243,38 @@ def test_vgg16s_file_is_imported_for_tadt(tmp_path, monkeypatch):
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 138_357_544 - 123_642_856
     row = next(row for row in known.online() if row.name == path.stem)
     assert (row.import_as, row.architecture) == ("vgg16_torchvision", "vgg16_torchvision")
+
+
+# --- TransT's, which is torchvision's own --------------------------------------------------------------------------
+
+
+def test_the_plain_backbone_is_torchvisions_as_far_as_layer3(published):
+    variables = torchvision.plain(published)
+    network = siamese.shapes(siamese.ARCHITECTURES["transt"])
+    expected = {collection: {"backbone": parts["backbone"]} for collection, parts in network.items()}
+    assert jax.tree.map(lambda a: a.shape, variables) == jax.tree.map(lambda a: a.shape, expected)
+    stem = variables["params"]["backbone"]["stem"]["conv"]["kernel"]
+    np.testing.assert_array_equal(stem, published["conv1.weight"].transpose(2, 3, 1, 0))
+    shortcut = variables["params"]["backbone"]["layer3"]["block_0"]["shortcut"]["conv"]["kernel"]
+    np.testing.assert_array_equal(shortcut, published["layer3.0.downsample.0.weight"].transpose(2, 3, 1, 0))
+    norm = variables["batch_stats"]["backbone"]["layer2"]["block_3"]["conv2"]["norm"]
+    np.testing.assert_array_equal(norm["var"], published["layer2.3.bn2.running_var"])
+
+
+def test_a_tensor_that_the_plain_backbone_lacks_is_named(published):
+    lacking = {name: array for name, array in published.items() if name != "layer1.0.conv1.weight"}
+    with pytest.raises(
+        UserError, match=r"the backbone of transt; tensors 1 missing \(backbone\.0\.body\.layer1\.0\.conv1"
+    ):
+        torchvision.plain(lacking)
+
+
+def test_the_plain_backbone_is_imported_where_it_is_asked_for(published, tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "resnet50-0676ba61.pth"
+    torch.save({name: torch.from_numpy(np.array(array)) for name, array in published.items()}, path)
+    file = published_files.read(path)
+    assert file.architecture() == "resnet50"
+    architecture, variables = file.convert("ResNet50-plain")
+    assert architecture == "resnet50_plain"
+    jax.tree.map(np.testing.assert_array_equal, variables, torchvision.plain(published))

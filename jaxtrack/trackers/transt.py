@@ -1,0 +1,224 @@
+"""TransT: template and search region fused by attention, one box for every cell, no penalty and no smoothing.
+
+Chen et al., "Transformer Tracking", CVPR 2021; and, trained with the ranking losses, the Transformer tracker of Tang
+and Ling, "Ranking-Based Siamese Visual Tracking", CVPR 2022, Table 5.
+
+The template is cut out once, in the first frame. In every frame the network looks at a search region around the last
+box; a window over its cells and their scores pick one, whose box is the target's, as it is.
+
+Where this differs from the authors' program:
+
+* Everything happens on the device in float32; the crops follow OpenCV's fixed-point arithmetic there.
+* BatchNorm is folded into the convolutions when the weights are loaded.
+* A prediction's score is the chosen cell's probability; the program returns the windowed scores of all cells.
+* Boxes count from the wished-for centre of the search region, which is cut out in whole pixels, and labels of the
+  published training lie half a pixel of the crop further left: both as in the program. jaxtrack's own networks count
+  from what was cut out (`jaxtrack.models.siamese.Architecture.exact_centre`), and so do their labels.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrack.data.naming import Named, match_name
+from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.images import Frame
+from jaxtrack.models import siamese as models
+from jaxtrack.models.decision import box_of, clipped, context_side
+from jaxtrack.models.grids import window
+from jaxtrack.models.siamese_crops import crop_corner, crop_square, mean_colour
+from jaxtrack.tracker import Prediction, Tracker, explain_params
+from jaxtrack.weights import places, store
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What TransT needs besides its weights."""
+
+    architecture: str = "transt"
+    """The network: one of `jaxtrack.models.siamese.ARCHITECTURES` whose cells are tokens."""
+    weights: str = dataclasses.field(default="", metadata={"identity": False})
+    """Weights: a .safetensors file, or the name of one in $JAXTRACK_WEIGHTS or ./weights, or else of one that comes
+    with jaxtrack; by default the architecture's name."""
+    window_influence: float = 0.49
+    """Share of the window in the score that chooses."""
+    template_factor: float = 2.0
+    """Side of the template over that of a square target."""
+    search_factor: float = 4.0
+    """Side of the search region over that of a square target; 0 for as many sides of the template as its crop has more
+    pixels, which is what pairs of `jaxtrack.training` show."""
+    tuned_on: str = ""
+    """The benchmark on whose test data the window was chosen, if it was: its results are no fair test."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that the tracker cannot run with."""
+        check_numbers(self, positive=("template_factor",), not_negative=("window_influence", "search_factor"))
+        if self.window_influence > 1:
+            raise UserError(f"window_influence must be at most 1, not {self.window_influence:g}")
+        for name in ("template_factor", "search_factor"):
+            if 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, the target itself, not {getattr(self, name):g}")
+
+
+CONFIGS = Named(
+    "tracker of jaxtrack.trackers.transt",
+    {
+        "transt": Config(weights="transt"),
+        "transt_n2": Config("transt_n2", "transt_n2"),
+        "transt_rbo": Config(weights="transt_rbo"),
+        "transt_nano": Config("transt_nano", "transt_nano", search_factor=0.0),
+    },
+)
+
+
+class Network(NamedTuple):
+    """The two functions that the tracker asks of a network; crops are `float32 [1, side, side, 3]`, BGR in [0, 255].
+
+    Attributes:
+      template: (params, crop) -> what is kept of the template.
+      search: (params, kept, crop) -> `[1, S, S, 2]`, logits of background and target, and `[1, S, S, 4]`, boxes
+        (cx, cy, w, h) in sides of the crop.
+    """
+
+    template: Callable[[Any, jax.Array], Any]
+    search: Callable[[Any, Any, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+@flax.struct.dataclass
+class State:
+    """Everything that changes from frame to frame.
+
+    Attributes:
+      kept: what the network keeps of the template.
+      fill: `float32 [3]`, colour outside the image: the first frame's mean, cut to whole grey levels; RGB.
+      centre: `float32 [2]`, the target's centre (x, y), pixels.
+      size: `float32 [2]`, its (width, height), pixels.
+    """
+
+    kept: Any
+    fill: jax.Array
+    centre: jax.Array
+    size: jax.Array
+
+
+# --- the pair of functions -----------------------------------------------------------------------------------------
+
+
+@functools.lru_cache
+def tracker(config: Config = CONFIGS["transt"]) -> Tracker:
+    """The tracker of a configuration; the same object for the same configuration."""
+    architecture = _architecture(config)
+
+    def expected() -> Any:
+        variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), models.shapes(architecture))
+        return models.for_inference(architecture, variables)
+
+    pair = make_tracker(config, architecture, network_of(architecture))
+    return explain_params(pair, expected, f"the network {config.architecture}")
+
+
+def init_params(config: Config, key: jax.Array | None = None) -> dict:
+    """The weights, ready for tracking; `UserError` where there are none that fit."""
+    del key  # nothing is drawn
+    path = weights_file(config)
+    variables, meta = store.load(path)
+    if meta.architecture != config.architecture:
+        other = ", or its network by the option architecture" if meta.architecture in _names() else ""
+        raise UserError(
+            f"{path} holds weights of {meta.architecture}, not of {config.architecture}: give another file by the "
+            f"option weights{other}"
+        )
+    return models.for_inference(_architecture(config), variables)
+
+
+def weights_sha256(config: Config) -> str:
+    """What tells the weights of a configuration from others; `UserError` if the file is not what its record says."""
+    return store.checked_sha256(weights_file(config))
+
+
+def describe(config: Config) -> str:
+    """One line on a configuration."""
+    weights = "" if config.weights in ("", config.architecture) else f" with weights {config.weights}"
+    return f"TransT: {config.architecture}{weights}, a window of {config.window_influence:g}"
+
+
+def weights_file(config: Config) -> Path:
+    """Where the weights of a configuration lie; `UserError` if they are not there."""
+    return places.locate(config.weights or config.architecture)
+
+
+def _names() -> list[str]:
+    return sorted(name for name, architecture in models.ARCHITECTURES.items() if architecture.kind == "tokens")
+
+
+def _architecture(config: Config) -> models.Architecture:
+    return models.ARCHITECTURES[match_name(config.architecture, _names(), what="architecture of TransT")]
+
+
+def network_of(architecture: models.Architecture) -> Network:
+    """The functions of an architecture's network."""
+    module = models.build(architecture)
+    return Network(
+        template=functools.partial(module.apply, method="template"),
+        search=functools.partial(module.apply, method="search"),  # type: ignore[arg-type]
+    )
+
+
+def make_tracker(config: Config, architecture: models.Architecture, network: Network) -> Tracker:
+    """The tracker around a network."""
+    parts = (config, architecture, network)
+    return Tracker(init=functools.partial(_init, *parts), step=functools.partial(_step, *parts))
+
+
+def _init(
+    config: Config,
+    architecture: models.Architecture,
+    network: Network,
+    params: Any,
+    frame: Frame,
+    box: jax.Array,
+    key: jax.Array,
+) -> State:
+    """Starts on the first frame: the template's features."""
+    del key  # nothing is drawn
+    centre, size = box[:2] + box[2:] / 2, box[2:]
+    fill = mean_colour(frame)
+    side = jnp.ceil(_side(size, config.template_factor))
+    kept = network.template(params, crop_square(frame, centre, side, architecture.template_px, fill))
+    return State(kept, fill, centre, size)
+
+
+def _step(
+    config: Config, architecture: models.Architecture, network: Network, params: Any, state: State, frame: Frame
+) -> tuple[State, Prediction]:
+    """One frame: the best cell's box."""
+    side = jnp.ceil(_search_side(config, architecture, state.size))
+    crop = crop_square(frame, state.centre, side, architecture.search_px, state.fill)
+    logits, boxes = (maps.reshape(-1, maps.shape[-1]) for maps in network.search(params, state.kept, crop))
+    scores = jax.nn.sigmoid(logits[:, 1] - logits[:, 0])
+    weight = config.window_influence
+    best = jnp.argmax((1 - weight) * scores + weight * jnp.asarray(window(architecture.score_cells, 1)))
+    found = boxes[best] * side
+    corner = crop_corner(state.centre, side) if architecture.exact_centre else state.centre - side / 2
+    centre, size = clipped(corner + found[:2], found[2:], frame)
+    state = dataclasses.replace(state, centre=centre, size=size)
+    return state, Prediction(box_of(centre, size), scores[best], {})
+
+
+def _search_side(config: Config, architecture: models.Architecture, size: jax.Array) -> jax.Array:
+    """Side of the search region, not rounded; `float32 []`."""
+    if config.search_factor:
+        return _side(size, config.search_factor)
+    return _side(size, config.template_factor) * (architecture.search_px / architecture.template_px)
+
+
+def _side(size: jax.Array, factor: float) -> jax.Array:
+    """Side of the square that is `factor` times as long as a square target; others get as much margin; `float32 []`."""
+    return context_side(size, (factor - 1) / 2)
