@@ -247,6 +247,9 @@ def _published_folders(options: Options) -> dict[str, Path]:
     """The folders of published results by the names of their rows."""
     paths = [] if options.published is None else _tracker_choice.split_list(options.published, "folder")
     folders = {Path(path).resolve().name: Path(path) for path in paths}
+    for path in folders.values():
+        if not path.is_dir():
+            raise UserError(f"--published: there is no folder {path}")
     if len(folders) < len(paths):
         raise UserError("--published: two folders have the same name, which rows are called by: rename one")
     return folders
@@ -269,25 +272,24 @@ def _report(
     stores: Sequence[StoredRun],
     published: Sequence[comparison.TrackerResult],
 ) -> None:
-    """Scores what is stored, writes tables and plots, then prints: the files are there whoever reads the output."""
+    """Scores what is stored, writes and prints tables, then writes plots and the report, which take seconds."""
     rules = _rules(options, benchmark)
     rows = [*comparison.from_runs(benchmark, stores, rules=rules, kind=options.runs), *published]
     compared = comparison.compare(benchmark, rows, protocol=options.runs.upper(), rules=rules)
     folder = options.report or options.results / "reports" / _report_name(
         options, benchmark, [tracker.name for tracker in compared.trackers]
     )
-    written = tables.write_tables(compared, folder)
-    written += latex.write_table(compared, folder)
-    written += plots.write_plots(compared, folder, attributes=options.per_attribute)
-    written += one_pass.write(compared, benchmark, stores, folder)
+    written = [*tables.write_tables(compared, folder), *latex.write_table(compared, folder)]
     console = Console()
     tables.print_summary(compared, console)
     if options.per_sequence:
         console.print(tables.sequence_table(compared))
     if options.per_attribute:
         console.print(tables.attribute_table(compared))
+    written += plots.write_plots(compared, folder, attributes=options.per_attribute)
+    written = [*one_pass.write(compared, benchmark, stores, folder), *written]
     begun = _initialisation(starts.benchmark_of(benchmark, options.runs), stores)
-    lines = [*begun, f"Tables and plots are in {folder}: {_names(written, folder)}"]
+    lines = [*begun, f"Report, tables and plots are in {folder}: {_names(written, folder)}"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 

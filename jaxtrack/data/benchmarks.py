@@ -100,7 +100,8 @@ def _sequence_name(source: Source, spelling: str) -> str:
         others = [name for name, other in _declared("BENCHMARKS").items() if _has(other, spelling)]
         if not others:
             raise
-        raise UserError(f"{error}; it is in {', '.join(others)}: name the benchmark by --benchmark") from error
+        said = f"{error} It" if str(error).endswith("?") else f"{error}; it"
+        raise UserError(f"{said} is in {', '.join(others)}: name the benchmark by --benchmark") from error
 
 
 def _has(loader: Any, spelling: str) -> bool:

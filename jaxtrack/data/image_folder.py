@@ -78,7 +78,8 @@ def _images_in(folder: Path) -> list[Path]:
         raise UserError(f"there is no folder {folder}")
     images = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=by_numbers)
     if not images:
-        raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)})")
+        inside = "; its images may lie in its folder img: name that" if (folder / "img").is_dir() else ""
+        raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)}){inside}")
     return images
 
 

@@ -55,7 +55,10 @@ def read_repetitions(
             strangers.append(path)
         elif (name, repetition) in files:
             first = files[name, repetition].relative_to(folder)
-            raise UserError(f"{first} and {path.relative_to(folder)} in {folder} are both results of {name}: keep one")
+            raise UserError(
+                f"{first} and {path.relative_to(folder)} in {folder} are both results of {name}: keep one, or name the "
+                "folder of each tracker"
+            )
         else:
             files[name, repetition] = path
     found: dict[str, list[np.ndarray]] = {}

@@ -113,8 +113,8 @@ def open_runs(
     """
     for method, runs in zip(methods, asked, strict=True):
         # What is stored already was computed with them; what is drawn always fits.
-        given = isinstance(method, trackers.JaxMethod) and method.weights_sha256 is not None
-        if given and any(store.is_new(results_dir, benchmark, run) for run in runs):
+        new = any(store.is_new(results_dir, benchmark, run) for run in runs)
+        if new and isinstance(method, trackers.JaxMethod) and method.weights_sha256 is not None:
             method.params()
     environment = provenance.environment()
     return [[store.open_run(results_dir, benchmark, run, environment=environment) for run in runs] for runs in asked]

@@ -63,7 +63,11 @@ def test_a_missing_data_folder(options, capsys, tmp_path):
 
 
 def test_published_results_that_are_not_there_are_told_before_anything_runs(options, capsys, tmp_path):
+    assert f"there is no folder {tmp_path / 'KCF'}" in error_of(capsys, *options, f"--published={tmp_path / 'KCF'}")
+    (tmp_path / "KCF").mkdir()
     assert "holds no result file" in error_of(capsys, *options, f"--published={tmp_path / 'KCF'}")
+    for parent in "ab":
+        (tmp_path / parent / "KCF").mkdir(parents=True)
     same = f"--published={tmp_path / 'a' / 'KCF'},{tmp_path / 'b' / 'KCF'}"
     assert "two folders have the same name" in error_of(capsys, *options, same)
     assert not (tmp_path / "results").exists()

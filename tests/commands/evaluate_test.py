@@ -161,7 +161,7 @@ def test_a_report_of_selected_sequences_leaves_that_of_the_benchmark_alone(optio
     reports = tmp_path / "results" / "reports"
     before = (reports / "otb2013" / "opencv-mil" / "summary.csv").read_bytes()
     assert run(*options, "--sequences=Football1, deer") == 0
-    assert f"Tables and plots are in {reports / 'otb2013-Deer+Football1'}" in capsys.readouterr().out
+    assert f"Report, tables and plots are in {reports / 'otb2013-Deer+Football1'}" in capsys.readouterr().out
     assert run(*options, "--sequences=Deer") == 0
     assert {path.name for path in reports.iterdir()} == {"otb2013", "otb2013-Deer", "otb2013-Deer+Football1"}
     assert (reports / "otb2013" / "opencv-mil" / "summary.csv").read_bytes() == before

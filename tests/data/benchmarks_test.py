@@ -111,6 +111,11 @@ def test_an_unknown_sequence_is_answered_with_a_suggestion(data):
         benchmarks.load("otb100", data, ("Skying",))
 
 
+def test_a_suggestion_ends_its_own_sentence(data):
+    with pytest.raises(UserError, match=r"did you mean .*Jogging.*\? It is in .*vot2014.*: name the benchmark by"):
+        benchmarks.load("otb100", data, ("jogging",))
+
+
 @pytest.mark.usefixtures("with_toys")
 def test_a_sequence_of_other_benchmarks_is_answered_with_their_names():
     with pytest.raises(UserError, match=r"of Toys called 'deer': .*; it is in otb2013, tb50, otb100: name the benchm"):

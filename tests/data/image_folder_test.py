@@ -50,6 +50,9 @@ def test_a_folder_stands_for_its_images_in_the_order_of_their_names(folder, tmp_
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty has no images"):
         ImageFolder("none", tmp_path / "empty")
+    (tmp_path / "empty" / "img").mkdir()
+    with pytest.raises(UserError, match="its images may lie in its folder img"):
+        ImageFolder("none", tmp_path / "empty")
 
 
 def test_size_is_height_then_width(folder):
