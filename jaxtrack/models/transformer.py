@@ -88,7 +88,7 @@ def attend(
         greatest = jax.lax.stop_gradient(jnp.max(likeness, axis=-1, keepdims=True))
         weights = jnp.exp(likeness - greatest)
         heads.append((weights @ v) / (weights @ ones))
-    return jnp.stack(heads, axis=2)
+    return jnp.concatenate([head[:, :, None] for head in heads], axis=2)
 
 
 class _Attend(nn.Module):

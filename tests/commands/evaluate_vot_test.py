@@ -170,7 +170,7 @@ def test_mistakes_are_told_before_anything_is_run(options, tmp_path, capsys):
     assert "lamb" in error("--sequences=lamb")
     them = publish(tmp_path / "Them", bag=STILL[:-1])
     assert "bag_001.txt is too short: 11 rows, but bag has 12 frames" in error("--published", them)
-    assert "holds no results on" in error("--published", tmp_path / "nowhere")
+    assert "there is no folder" in error("--published", tmp_path / "nowhere")
     assert not (tmp_path / "results").exists()
 
 

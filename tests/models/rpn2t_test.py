@@ -41,14 +41,15 @@ def test_the_full_sized_ones_have_the_published_layers():
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_network_makes_14_by_14_cells(name):
+def test_a_network_makes_14_by_14_cells_the_teacher_on_half_its_input_8(name):
     architecture = ARCHITECTURES[name]
     frame = images.make_frame(np.zeros((60, 80, 3), np.uint8))
     variables = jax.eval_shape(lambda: models.initial(architecture, jax.random.key(0)))["backbone"]
     maps = jax.eval_shape(
         lambda v, f, b: models.features(architecture, v, f, b), variables, frame, jnp.zeros((3, 4), jnp.float32)
     )
-    assert maps.shape == (3, 14, 14, architecture.backbone.widths[4])
+    cells = 8 if name.endswith("teacher_half") else 14
+    assert maps.shape == (3, cells, cells, architecture.backbone.widths[4])
     assert architecture.input_px == (203 if name.endswith("teacher") else 107)
 
 

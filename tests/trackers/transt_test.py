@@ -140,9 +140,11 @@ def test_what_cannot_run_is_refused():
 
 def test_weights_of_another_network_are_answered_with_the_options_that_help(tmp_path, monkeypatch):
     architecture = siamese_synthetic.narrow("transt")
-    monkeypatch.setitem(ARCHITECTURES, "narrow", architecture)
+    monkeypatch.setitem(ARCHITECTURES, "narrow_tokens", architecture)
     variables = to_flax(siamese_synthetic.state(architecture), architecture)
-    path = store.save(tmp_path, "mine", variables, store.Meta("narrow", "made-up.pth", "ab" * 32))
-    assert transt.init_params(Config("narrow", str(path)))
-    with pytest.raises(UserError, match=r"weights of narrow, not of transt: .* its network by the option architecture"):
+    path = store.save(tmp_path, "mine", variables, store.Meta("narrow_tokens", "made-up.pth", "ab" * 32))
+    assert transt.init_params(Config("narrow_tokens", str(path)))
+    with pytest.raises(
+        UserError, match=r"weights of narrow_tokens, not of transt: .* its network by the option architecture"
+    ):
         transt.init_params(Config("transt", str(path)))

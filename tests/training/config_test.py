@@ -21,9 +21,7 @@ ALEX = {"architecture": "siamrpn_alex", "labels": AnchorLabels(), "validation_pa
 
 @pytest.mark.parametrize("source", [Procedural(), Disk()])
 def test_a_network_that_looks_at_other_sizes_than_pairs_have_is_refused(source):
-    message = (
-        "siamrpn_alex looks at templates and search regions of 127 and 287 pixels, and training pairs have 127 and 2"
-    )
+    message = "siamrpn_alex looks at templates and search regions of 127 and 287 pixels, and training pairs of "
     with pytest.raises(UserError, match=message):
         siamese.make_recipe(TrainConfig(source=source, **ALEX))
 
