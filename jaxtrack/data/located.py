@@ -138,16 +138,16 @@ def flags_for(flags: np.ndarray, frames: int, what: str) -> np.ndarray:
 
 
 class NoImages:
-    """The frames of a sequence of which only the annotations are at hand."""
+    """The frames of a sequence of which only the annotations are at hand; `more` ends the message of whoever looks."""
 
-    def __init__(self, name: str, length: int):
-        self._name, self._length = name, length
+    def __init__(self, name: str, length: int, more: str = ""):
+        self._name, self._length, self._more = name, length, more
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> np.ndarray:
-        raise UserError(f"{self._name}: the images are not there")
+        raise UserError(f"{self._name}: the images are not there{self._more}")
 
 
 def read_flags(path: Path, *, largest: int = 1) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from jaxtrack.data.image_folder import ImageFolder
+from jaxtrack.data.located import NoImages
 from jaxtrack.data.naming import match_name, plain
 from jaxtrack.data.regionfiles import Regions, read_regions, regions
 from jaxtrack.data.sequences import Benchmark, Frames, Sequence, SequenceInfo, title_of_part
@@ -224,19 +225,6 @@ def load_sequence(name: str, found: _Found, *, images: bool = True) -> VotSequen
     )
 
 
-class _NoImages:
-    """The frames of a sequence of which only the annotations are at hand."""
-
-    def __init__(self, name: str, length: int):
-        self._name, self._length = name, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        raise UserError(f"{self._name}: the images are not there, and no file says how large they are")
-
-
 def _image_folder(folder: Path) -> Path | None:
     """Where the images of a sequence are: in `color`, or in its folder; None if there is none."""
     for place in (folder / "color", folder):
@@ -249,7 +237,7 @@ def _images(name: str, found: _Found, rows: int, *, needed: bool) -> Frames:
     place = _image_folder(found.folder)
     if place is None:
         assert not needed  # else the sequence would not have been found
-        return _NoImages(name, rows)
+        return NoImages(name, rows, ", and no file says how large they are")
     images = ImageFolder(name, place)
     if len(images) != rows:
         raise UserError(f"{name}: {len(images)} images in {place} but {rows} annotations: copy the sequence again")
