@@ -24,8 +24,13 @@ def test_donated_arguments_are_gone_afterwards():
     assert state.is_deleted()
 
 
-def test_an_option_that_this_xla_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(compilation, "_CPU_OPTIONS", {"xla_of_another_year": "1"})
+@pytest.mark.parametrize(
+    "options",
+    [{"xla_of_another_year": "1"}, {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_OF_ANOTHER_YEAR"}],
+    ids=["option", "value"],
+)
+def test_an_option_or_a_value_that_this_xla_does_not_know_is_left_out(monkeypatch, options):
+    monkeypatch.setattr(compilation, "_CPU_OPTIONS", options)
     np.testing.assert_array_equal(Program(lambda x: x + x)(np.ones(2, np.float32)), [2, 2])
 
 
