@@ -1,9 +1,10 @@
 """TADT's pictures: the mean over the channels before and after the selection (Fig. 4), targets by t-SNE (Fig. 2).
 
-    python benchmarks/tadt_pictures.py --data-dir DATA --output docs/images
+    python benchmarks/tadt_pictures.py --output docs/images
+    python benchmarks/tadt_pictures.py --data-dir DATA --output pictures
     python benchmarks/tadt_pictures.py --data-dir DATA --output docs/images --tsne
 
-The second line needs scikit-learn, which jaxtrack does not install: `pip install scikit-learn`. It lays 20 frames of
+The first line takes rendered videos, the others real ones. The last one needs scikit-learn, which jaxtrack does not install: `pip install scikit-learn`. It lays 20 frames of
 each video side by side, by the second map around the annotated box: all its channels, and those that the first frame of
 the frame's own video chooses.
 """
@@ -28,6 +29,8 @@ from jaxtrack.online import template_search
 from jaxtrack.trackers import tadt
 
 matplotlib.use("agg")
+REAL = ("David", "Couple", "Deer", "Crossing")
+RENDERED = ("procedural-bc", "procedural-sv", "procedural-occ", "procedural-ipr")
 _CELLS_SEEN = 7  # of a target, for t-SNE
 
 
@@ -35,18 +38,25 @@ _CELLS_SEEN = 7  # of a target, for t-SNE
 class Options:
     """Draw the pictures."""
 
-    data_dir: Path
-    """The data of OTB100."""
+    data_dir: Path | None = None
+    """The data of OTB100; without it videos are rendered."""
     output: Path = Path("docs/images")
     """The folder of the pictures."""
     tracker: str = "tadt_nano"
     """Which of TADT's configurations."""
-    sequences: tuple[str, ...] = ("David", "Couple", "Deer", "Crossing")
-    """Which videos."""
+    sequences: tuple[str, ...] = ()
+    """Which videos; by default four."""
     frames: int = 20
     """Of each video, for t-SNE."""
     tsne: bool = False
     """Draw the second picture instead of the first."""
+
+
+def videos_of(options: Options) -> tuple[Sequence, ...]:
+    """The videos that are looked at."""
+    if options.data_dir is None:
+        return benchmarks.load("procedural", None, options.sequences or RENDERED).sequences
+    return benchmarks.load("otb100", options.data_dir, options.sequences or REAL).sequences
 
 
 class Eyes:
@@ -90,7 +100,7 @@ def shown(architecture: models.Architecture, x: np.ndarray) -> np.ndarray:
 def draw_means(options: Options) -> Path:
     """The first picture: a row for each video; the image, both maps' means of all channels and of the chosen ones."""
     eyes = Eyes(options.tracker)
-    videos = benchmarks.load("otb100", options.data_dir, options.sequences).sequences
+    videos = videos_of(options)
     names = eyes.architecture.names
     titles = ("first frame", *(f"{name}, {what}" for name in names for what in ("all channels", "chosen")))
     figure, axes = plt.subplots(len(videos), 5, figsize=(10, 2.1 * len(videos)), squeeze=False)
@@ -114,7 +124,7 @@ def draw_tsne(options: Options) -> Path:
     except ModuleNotFoundError:
         raise SystemExit("t-SNE needs scikit-learn: pip install scikit-learn") from None
     eyes = Eyes(options.tracker)
-    videos = benchmarks.load("otb100", options.data_dir, options.sequences).sequences
+    videos = videos_of(options)
     everything, chosen, owners = [], [], []
     for number, sequence in enumerate(videos):
         index = eyes.choose(sequence)[1]
