@@ -4,9 +4,9 @@
     python benchmarks/tadt_pictures.py --data-dir DATA --output pictures
     python benchmarks/tadt_pictures.py --data-dir DATA --output docs/images --tsne
 
-The first line takes rendered videos, the others real ones. The last one needs scikit-learn, which jaxtrack does not install: `pip install scikit-learn`. It lays 20 frames of
-each video side by side, by the second map around the annotated box: all its channels, and those that the first frame of
-the frame's own video chooses.
+The first line takes rendered videos, the others real ones. The last one needs scikit-learn, which jaxtrack does not
+install: `pip install scikit-learn`. It lays 20 frames of each video side by side, by the second map around the
+annotated box: all its channels, and those that the first frame of the frame's own video chooses.
 """
 
 import dataclasses
