@@ -11,7 +11,7 @@ import tyro
 
 from jaxtrack.boxes import iou
 from jaxtrack.data import benchmarks
-from jaxtrack.evaluation import plots
+from jaxtrack.evaluation import figures, plots
 from jaxtrack.running import run
 from jaxtrack.trackers import deeptrack
 
@@ -45,7 +45,7 @@ def main(options: Options) -> None:
     training = deeptrack.Config().training
     levels = {"loss before training": training.start_factor * training.epsilon}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    plots.save(plots.plot_trace(traces, title=f"deeptrack on {sequence.name}", levels=levels), options.out)
+    figures.save(plots.plot_trace(traces, title=f"deeptrack on {sequence.name}", levels=levels), options.out)
 
 
 if __name__ == "__main__":

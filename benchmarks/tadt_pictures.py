@@ -10,6 +10,7 @@ annotated box: all its channels, and those that the first frame of the frame's o
 """
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Options:
     """Draw the second picture instead of the first."""
 
 
-def videos_of(options: Options) -> tuple[Sequence, ...]:
+def videos_of(options: Options) -> Collection[Sequence]:
     """The videos that are looked at."""
     if options.data_dir is None:
         return benchmarks.load("procedural", None, options.sequences or RENDERED).sequences

@@ -83,9 +83,7 @@ def run_batch(
     check_arguments(tracker, params)
     devices = list(devices or jax.local_devices())
     width = len(devices) * _lanes(devices[0]) if width is None else width
-    if width < 1 or width % len(devices):
-        good = ", ".join(str(len(devices) * k) for k in (1, 2, 4, 8))
-        raise UserError(f"width {width} does not divide over {len(devices)} devices: take one of {good}, …")
+    check_width(width, len(devices))
     runs = _runs(videos, boxes, seeds)
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, (video, box, _) in enumerate(runs):
@@ -114,6 +112,13 @@ def run_batch(
                 ) from error
             tracks.update(zip(lanes, new, strict=True))
     return [tracks[i] for i in range(len(runs))]
+
+
+def check_width(width: int, devices: int) -> None:
+    """Refuses a width that does not divide over a number of devices; `UserError`."""
+    if width < 1 or width % devices:
+        good = ", ".join(str(devices * k) for k in (1, 2, 4, 8))
+        raise UserError(f"width {width} does not divide over {devices} devices: take one of {good}, …")
 
 
 def _lanes(device: Any) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +28,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename across file systems is a copy; not by `tempfile`, whose files are
     # private to the user whatever the umask says.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f".{path.name}.{token()}.tmp")
     try:
         with unfinished.open("wb") as file:
             yield file
@@ -43,6 +44,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def token() -> str:
+    """A part of a file's name that no other process has, on this host or on one that shares the folder."""
+    # Processes of several hosts may have one number: those in containers often do.
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8, whole or not at all."""
     with replacing(path) as file:
@@ -50,20 +57,24 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, taken: str) -> Iterator[None]:
+def locked(path: Path, taken: str = "") -> Iterator[None]:
     """Inside, nobody else is inside with the same path; the file is there for so long. Its folder is created if needed.
 
     The lock ends with the process, whatever ends that. A platform or file system that has no locks locks nothing.
 
+    Args:
+      path: the file.
+      taken: what to say if somebody else is inside; without a sentence it waits until nobody is.
+
     Raises:
-      UserError: somebody else is inside; `taken` is the sentence.
+      UserError: somebody else is inside.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as opened:
         while fcntl is not None:
             file = opened.enter_context(path.open("ab"))
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
             except BlockingIOError as error:
                 raise UserError(taken) from error
             except OSError:  # some network file systems have no locks

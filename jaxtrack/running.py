@@ -63,7 +63,7 @@ def programs(tracker: Tracker) -> Programs:
 
 
 def _read(video: Video, index: int, size: tuple[int, int]) -> np.ndarray:
-    where = f"{name_of(video) or 'the video'}: frame {index + 1}"
+    where = f"{name_of(video) or 'the video'}: frame {index}"
     image = as_rgb(video[index], where)
     check_image_size(image, size, where)
     return image
@@ -100,7 +100,7 @@ def first_frame(video: Video, box: Any) -> tuple[Frame, np.ndarray]:
     name = name_of(video) or "the video"
     if len(video) == 0:
         raise UserError(f"{name} has no frames")
-    image = as_rgb(video[0], f"{name}: frame 1")
+    image = as_rgb(video[0], f"{name}: frame 0")
     return make_frame(image), check_init_box(box, image.shape[:2], name)
 
 

@@ -131,7 +131,7 @@ def _called(video: Frames) -> str:
 
 
 def _where(video: Frames, index: int) -> str:
-    return f"{_called(video)}: frame {index + 1}"
+    return f"{_called(video)}: frame {index}"
 
 
 def _images(video: Frames, first: int, count: int, size: tuple[int, ...]) -> list[np.ndarray]:

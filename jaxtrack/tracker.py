@@ -71,6 +71,19 @@ class Track(NamedTuple):
     diagnostics: dict[str, np.ndarray]
     compile_seconds: float
 
+    def __repr__(self) -> str:
+        count, after = len(self.boxes), float(np.sum(self.seconds[1:]))
+        told = [f"{count} frame{'s' if count != 1 else ''}"]
+        if count:
+            told.append(f"last box ({', '.join(f'{value:.1f}' for value in np.asarray(self.boxes)[-1])})")
+        if count > 1:
+            told.append(f"median score {np.median(self.scores[1:]):.3g}")
+        if count > 1 and after > 0:
+            told.append(f"{(count - 1) / after:.1f} frames/s")
+        if self.diagnostics:
+            told.append(f"diagnostics {', '.join(self.diagnostics)}")
+        return f"<Track: {'; '.join(told)}>"
+
 
 def sequence_key(seed: int, name: str) -> jax.Array:
     """The random key of a run: a function of the seed and of the sequence's name alone."""

@@ -224,8 +224,10 @@ def run_the_readme(video, folder, monkeypatch, capsys):
     assert firsts == [namespace["track"].boxes[0].tolist(), [4, 12, 16, 16]]
     assert firsts[0] == [28, 20, 16, 16]
     assert namespace["params"] == {}
+    told, *boxes = capsys.readouterr().out.splitlines()
+    assert told.startswith("<Track: 3 frames; last box (")
     # Three boxes of the track, then one of each further image of the camera.
-    assert len(capsys.readouterr().out.splitlines()) == 3 + 2
+    assert len(boxes) == 3 + 2
 
 
 def test_the_code_of_the_readme_runs(examples, video, tmp_path, monkeypatch, capsys):

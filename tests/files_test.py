@@ -1,9 +1,10 @@
 import contextlib
 import errno
-import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_what_a_full_disk_leaves_unsaid_is_said(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space left") as raised:
             write_text(tmp_path / "run.json", "new")
     assert (raised.value.filename, raised.value.strerror) == (str(tmp_path / "run.json"), "No space left on device")
-    (tmp_path / f".run.json.{os.getpid()}.tmp").mkdir()
+    monkeypatch.setattr(files, "token", lambda: "7")
+    (tmp_path / ".run.json.7.tmp").mkdir()
     with pytest.raises(IsADirectoryError) as raised:
         write_text(tmp_path / "run.json", "new")
     assert raised.value.filename == str(tmp_path / "run.json")
@@ -85,6 +87,32 @@ def test_one_at_a_time_holds_a_lock_whose_file_goes_with_it(tmp_path):
     assert list(path.parent.iterdir()) == []
     with locked(path, TAKEN):
         pass
+
+
+def test_without_a_sentence_one_waits_until_nobody_is_inside(tmp_path):
+    path, inside = tmp_path / ".lock", []
+
+    def second():
+        with locked(path):
+            inside.append("second")
+
+    with locked(path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.1)
+        inside.append("first")
+    thread.join(10)
+    assert inside == ["first", "second"]
+
+
+def test_processes_of_one_number_on_two_hosts_are_not_in_each_other_s_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.os, "getpid", lambda: 7)
+    path = tmp_path / "run.json"
+    with replacing(path) as one, replacing(path) as other:
+        one.write(b"one")
+        other.write(b"other")
+    assert path.read_bytes() == b"one"  # which ended last
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):

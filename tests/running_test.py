@@ -74,14 +74,14 @@ def test_the_canvas_does_not_matter(tracker, params, clip, monkeypatch):
 def test_a_frame_of_another_size_is_refused_with_its_number():
     video = Clip("broken", 0, 6)
     video[4] = video[4][:100]
-    with pytest.raises(UserError, match=r"broken: frame 5 has 160x100 pixels, the first one 160x120"):
+    with pytest.raises(UserError, match=r"broken: frame 4 has 160x100 pixels, the first one 160x120"):
         run(wandering, WANDERING_PARAMS, video, BOX)
 
 
 def test_an_image_that_is_none_is_refused_with_its_number(clip):
-    with pytest.raises(UserError, match="the video: frame 3 is None"):
+    with pytest.raises(UserError, match="the video: frame 2 is None"):
         run(wandering, WANDERING_PARAMS, [*clip[:2], None], BOX)
-    with pytest.raises(UserError, match="the video: frame 1 is None"):
+    with pytest.raises(UserError, match="the video: frame 0 is None"):
         run(wandering, WANDERING_PARAMS, [None], BOX)
 
 

@@ -5,7 +5,7 @@ import pytest
 from contract import WANDERING_PARAMS, wandering
 
 from jaxtrack import Tracker, UserError
-from jaxtrack.tracker import check_arguments, explain_params
+from jaxtrack.tracker import Track, check_arguments, explain_params
 from jaxtrack.trackers import siamese
 
 EXPECTED = {"net": {"kernel": np.zeros((3, 2)), "bias": np.zeros(2)}}
@@ -70,3 +70,16 @@ def test_a_defect_of_a_tracker_is_not_blamed_on_its_parameters():
 
     with pytest.raises(ZeroDivisionError):
         start(EXPECTED, broken)
+
+
+def test_a_track_prints_in_one_short_line():
+    boxes = np.tile(np.array([1.25, 2, 30, 40], np.float32), (3, 1))
+    track = Track(boxes, np.array([1, 0.5, 0.75], np.float32), np.array([9, 0.1, 0.1]), {"peak": boxes}, 1.5)
+    told = "<Track: 3 frames; last box (1.2, 2.0, 30.0, 40.0); median score 0.625; 10.0 frames/s; diagnostics peak>"
+    assert str(track) == told
+    assert str([track]) == f"[{told}]"
+
+
+def test_the_track_of_one_frame_has_no_score_and_no_speed():
+    track = Track(np.zeros((1, 4), np.float32), np.ones(1, np.float32), np.array([9.0]), {}, 1.5)
+    assert str(track) == "<Track: 1 frame; last box (0.0, 0.0, 0.0, 0.0)>"

@@ -29,6 +29,14 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the checkout tha
 
 _SUGGESTIONS, _CLOSE = 3, 0.7
 _WORD = 0.9  # what a word of two names that is the same counts beside the whole names
+_ELSEWHERE = {  # what other toolkits call options, and what they are called here
+    "dataset": "benchmark",
+    "data-root": "data-dir",
+    "model": "tracker",
+    "bbox": "box",
+    "init-box": "box",
+    "output": "out",
+}
 
 
 def split_list(text: str, what: str) -> tuple[str, ...]:
@@ -112,6 +120,9 @@ def refuse(argument: str, known: Sequence[str], prog: str) -> NoReturn:
 def _closest(name: str, known: Sequence[str]) -> list[str]:
     """The options that may have been meant by one that there is not, the most similar first."""
     name = name.replace("_", "-")
+    elsewhere = f"--{_ELSEWHERE.get(name.lstrip('-'))}"
+    if elsewhere in known:
+        return [elsewhere]
     scores = {option: _similarity(name, option) for option in known}
     best = sorted(scores, key=lambda option: scores[option], reverse=True)[:_SUGGESTIONS]
     return [option for option in best if scores[option][0] > _CLOSE]

@@ -13,6 +13,7 @@ from jaxtrack.data.naming import match_name
 from jaxtrack.data.vot import VotBenchmark
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation.vot import interval, measures, results, runner, supervised, tables
+from jaxtrack.evaluation.vot.comparison import Comparison, Result, from_stored, score_all
 from jaxtrack.evaluation.vot.results import StoredTrajectories
 
 
@@ -37,7 +38,7 @@ class Options:
     lanes: Annotated[int, _shown_as("N")] = 1
     """Repetitions of a tracker in JAX that run side by side; part of the run id, for it changes the last bits."""
     ranks: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Also print accuracy and robustness ranks; VOT2013 and VOT2014 always have them."""
+    """Also rank by accuracy and robustness; VOT2013 and VOT2014 always have ranks."""
     practical: Annotated[float, _shown_as("X")] = 0.0
     """Mean overlaps that differ by no more than this share a rank."""
 
@@ -61,6 +62,10 @@ class Options:
         lengths = [len(sequence) for sequence in benchmark.sequences]
         return interval.choose(self.eao_interval, benchmark.edition, lengths, complete=benchmark.complete)
 
+    def practical_of(self, benchmark: VotBenchmark) -> float | None:
+        """The difference of mean overlaps that share a rank; None where there are no ranks."""
+        return self.practical if self.ranks or benchmark.edition not in interval.PRINTED else None
+
     def check(self, benchmark: VotBenchmark) -> None:
         """Refuses options now that would be refused after hours: `UserError`."""
         self.settings(benchmark)
@@ -71,7 +76,7 @@ class Options:
             raise UserError(f"--vot.practical must be at least 0, not {self.practical:g}")
 
 
-def published(folders: Mapping[str, Path], benchmark: VotBenchmark, options: Options) -> list[tables.Result]:
+def published(folders: Mapping[str, Path], benchmark: VotBenchmark, options: Options) -> list[Result]:
     """The rows of folders of published raw results; experiments that a folder lacks are empty.
 
     Raises:
@@ -83,28 +88,29 @@ def published(folders: Mapping[str, Path], benchmark: VotBenchmark, options: Opt
         names = [first, *(experiment for experiment in others if (folder / experiment).is_dir())]
         found = {experiment: results.read_published(folder, benchmark, experiment) for experiment in names}
         scores = {
-            experiment: tables.score_all(found.get(experiment, {}), benchmark, options.rules(benchmark))
+            experiment: score_all(found.get(experiment, {}), benchmark, options.rules(benchmark))
             for experiment in options.experiment_names
         }
-        rows.append(tables.Result(f"{name} (published)", "published", scores))
+        rows.append(Result(f"{name} (published)", "published", scores))
     return rows
 
 
 def compare(
     stored: Sequence[StoredTrajectories],
-    others: Sequence[tables.Result],
+    others: Sequence[Result],
     benchmark: VotBenchmark,
     options: Options,
     repeats: int,
-) -> list[tables.Comparison]:
+) -> list[Comparison]:
     """What is stored and what is published, a comparison for each experiment."""
     names, rules = options.experiment_names, options.rules(benchmark)
-    rows = [*(tables.from_stored(each, benchmark, names, rules, repeats) for each in stored), *others]
-    return [tables.Comparison(benchmark, name, options.interval(benchmark), rows) for name in names]
+    rows = [*(from_stored(each, benchmark, names, rules, repeats) for each in stored), *others]
+    settings = options.interval(benchmark), rows, options.practical_of(benchmark)
+    return [Comparison(benchmark, name, *settings) for name in names]
 
 
 def show(
-    comparisons: Sequence[tables.Comparison],
+    comparisons: Sequence[Comparison],
     options: Options,
     console: Console,
     *,
@@ -118,17 +124,15 @@ def show(
             console.print(tables.sequence_table(comparison))
         if per_attribute:
             console.print(tables.tag_table(comparison))
-    if options.ranks or comparisons[0].benchmark.edition not in interval.PRINTED:
-        _show_ranks(comparisons, options.practical, console)
+    if options.practical_of(comparisons[0].benchmark) is not None and len(comparisons[0].results) > 1:
+        _show_ranks(comparisons, console)
 
 
-def _show_ranks(comparisons: Sequence[tables.Comparison], practical: float, console: Console) -> None:
+def _show_ranks(comparisons: Sequence[Comparison], console: Console) -> None:
     """Prints the ranks of several trackers in the experiments in which there is something to rank by."""
-    if len(comparisons[0].results) < 2:
-        return
-    ranked = [comparison for comparison in comparisons if comparison.shared]
+    ranked = [comparison for comparison in comparisons if comparison.ranked]
     if ranked:
-        console.print(tables.rank_table(ranked, practical))
+        console.print(tables.rank_table(ranked))
     without = ", ".join(comparison.experiment for comparison in comparisons if not comparison.shared)
     if without:
         line = f"No ranks in {without}: there is no sequence that all trackers have"

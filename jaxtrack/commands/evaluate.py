@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import os
+import math
 import re
 import statistics
 from collections.abc import Callable, Sequence
@@ -13,10 +13,9 @@ import tyro
 from rich.console import Console
 
 from jaxtrack import trackers
-from jaxtrack.commands import _listing, _tracker_choice, _vot
+from jaxtrack.commands import _benchmark_choice, _listing, _scale, _tracker_choice, _vot
 from jaxtrack.compilation import disable_compilation_cache
-from jaxtrack.data import benchmarks, otb
-from jaxtrack.data.download import download
+from jaxtrack.data import otb
 from jaxtrack.data.naming import match_name
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.data.vot import VotBenchmark
@@ -24,6 +23,7 @@ from jaxtrack.errors import UserError
 from jaxtrack.evaluation import (
     comparison,
     latex,
+    parts,
     plots,
     progress,
     protocols,
@@ -35,11 +35,11 @@ from jaxtrack.evaluation import (
 )
 from jaxtrack.evaluation.report import one_pass, supervised
 from jaxtrack.evaluation.store import StoredRun
+from jaxtrack.evaluation.vot import plots as vot_plots
 from jaxtrack.evaluation.vot import runner as vot_runner
 from jaxtrack.evaluation.vot import tables as vot_tables
 
 _FOLDER_NAME = re.compile(r"[\w.+-]{1,60}")  # sequences or trackers that a folder may be called after
-_NAMES_IN_A_MESSAGE = 10
 
 _Stored = TypeVar("_Stored")
 _Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -80,6 +80,19 @@ class Options:
     """Runs per tracker, with the seeds that follow; tables show mean and standard deviation."""
     results: Annotated[Path, _shown_as("DIR")] = Path("results")
     """Folder of all results; what is finished there is not run again."""
+    workers: Annotated[int, _shown_as("N")] = 1
+    """Processes that share the cores of this host, each with one sequence at a time; tables then show no fps."""
+    batch: Annotated[int, _shown_as("WIDTH")] = 0
+    """Videos that run side by side in one program, split over the devices, of trackers in JAX; by default each alone.
+    Part of the run id, for it changes the last bits."""
+    processes: Annotated[str, _shown_as("N|auto")] = ""
+    """How many processes, on one or several hosts, share the sequences through the folder of results; auto: as many as
+    Slurm or Open MPI has started."""
+    process: Annotated[int | None, _shown_as("I")] = None
+    """Number of this process, from 0, with --processes N."""
+    check: Annotated[Path | None, _shown_as("DIR")] = None
+    """A folder of earlier results: instead of a table, say whether those in --results are equal to them, bit for bit,
+    or where they first differ (exit code 1)."""
     report: Annotated[Path | None, _shown_as("DIR")] = None
     """Folder of the tables and plots; by default RESULTS/reports/BENCHMARK/TRACKERS, with --sequences RESULTS/reports/
     BENCHMARK-SEQUENCES/TRACKERS, so that reports of other comparisons stay as they are."""
@@ -110,7 +123,8 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     if options.list_:
         given = {argument.split("=")[0] for argument in argv}
         chosen = [entry.tracker for entry in entries] if "--tracker" in given else None
-        benchmark = _benchmark_name(options) if "--benchmark" in given else None
+        named = "--benchmark" in given
+        benchmark = _benchmark_choice.canonical_name(options.benchmark, full=options.full) if named else None
         _listing.print_lists(Console(), options.data_dir, chosen=chosen, benchmark=benchmark)
         return
     _check_numbers(options)
@@ -120,18 +134,34 @@ def run(argv: Sequence[str], *, prog: str) -> None:
         disable_compilation_cache()
     console = Console(stderr=True)
     _rules(options)
+    part = parts.part_of(options.processes, options.process)
+    if options.check is not None:
+        _scale.check_folder(options.check, options.results, entries)
     benchmark = _load(options, console, images=bool(entries))
     if options.report is not None:
         _make_folder(options.report)  # now: a run of hours must not end in "cannot write"
     if isinstance(benchmark, VotBenchmark):
-        _supervised(options, entries, benchmark, console)
-        return
-    published = _published(options, benchmark)  # now, for the same reason
-    evaluation = functools.partial(
-        runner.evaluate, entries, starts.benchmark_of(benchmark, options.runs), options.results
-    )
+        _supervised(options, entries, benchmark, part, console)
+    else:
+        _one_pass(options, entries, benchmark, part, console)
+
+
+def _one_pass(
+    options: Options, entries: Sequence[runner.Entry], benchmark: Benchmark, part: parts.Part, console: Console
+) -> None:
+    published = _published(options, benchmark)  # now: a run of hours must not end in a refusal
+    whole, way = starts.benchmark_of(benchmark, options.runs), _scale.way(options.workers, options.batch)
+    seeds = {"seed": options.seed, "repeats": options.repeats}
+    earlier = _scale.earlier(options.check, entries, whole, way, **seeds)
+    evaluation = functools.partial(runner.evaluate, entries, part.of(whole), options.results, way=way)
     stores = _run(options, console, evaluation)
-    if benchmark.annotated:
+    missing = parts.unfinished(stores, whole) if part.processes > 1 else 0
+    if missing:
+        _scale.say_missing(part, missing, Console())
+    elif options.check is not None:
+        if not _scale.report_repeated(earlier, stores, whole, Console()):
+            raise SystemExit(1)
+    elif benchmark.annotated:
         _report(options, benchmark, stores, published)
     else:
         where = ", ".join(str(stored.directory) for stored in stores)
@@ -151,26 +181,33 @@ def _rules(options: Options, benchmark: Benchmark | None = None) -> protocols.Pr
     return rules
 
 
-def _supervised(options: Options, entries: Sequence[runner.Entry], benchmark: VotBenchmark, console: Console) -> None:
+def _supervised(
+    options: Options, entries: Sequence[runner.Entry], benchmark: VotBenchmark, part: parts.Part, console: Console
+) -> None:
     """VOT's protocol in the place of the one-pass evaluation."""
-    for option in ("protocol", "invalid_frames", "runs"):
+    for option in ("protocol", "invalid_frames", "runs", "workers", "batch", "check"):
         if getattr(options, option) != getattr(Options, option):
             shown = f"--{option.replace('_', '-')}"
             raise UserError(f"{shown} is for one-pass evaluations: leave it out for {benchmark.title} (see --vot.…)")
     options.vot.check(benchmark)
     published = _vot.published(_published_folders(options), benchmark, options.vot)
     settings = options.vot.settings(benchmark)
-    evaluation = functools.partial(vot_runner.evaluate, entries, benchmark, options.results, settings)
+    evaluation = functools.partial(vot_runner.evaluate, entries, part.of(benchmark), options.results, settings)
     stored = _run(options, console, evaluation)
+    missing = vot_runner.unfinished(stored, benchmark, settings, options.repeats) if part.processes > 1 else 0
+    if missing:
+        _scale.say_missing(part, missing, Console())
+        return
     compared = _vot.compare(stored, published, benchmark, options.vot, options.repeats)
     names = [row.name for row in compared[0].results]
     folder = options.report or options.results / "reports" / _report_name(options, benchmark, names)
     written = vot_tables.write_tables(compared, folder)
     written += supervised.write(compared, [each.store for each in stored], folder)
+    written += vot_plots.write_plots(compared, folder)
     shown = Console()
     flags = {"per_sequence": options.per_sequence, "per_attribute": options.per_attribute}
     _vot.show(compared, options.vot, shown, **flags)
-    line = f"Tables are in {folder}: {_names(written, folder)}"
+    line = f"Report, tables and plots are in {folder}: {_names(written, folder)}"
     shown.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -188,43 +225,12 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"--report: cannot write to {folder}: {error.strerror or error}") from error
 
 
-def _benchmark_name(options: Options) -> str:
-    name = benchmarks.canonical_name(options.benchmark)
-    full = f"{name}-full"
-    if not options.full or name.endswith("-full"):
-        return name
-    if full not in benchmarks.names():
-        raise UserError(f"--full: {name} has no short and full list, leave the option out")
-    return full
-
-
 def _load(options: Options, console: Console, *, images: bool) -> Benchmark:
-    """The benchmark asked for; downloads it first if that is asked for too, and says what is missing."""
-    name = _benchmark_name(options)
-    selected = None if options.sequences is None else _tracker_choice.split_list(options.sequences, "sequence")
+    """The benchmark asked for; downloads it first if that is asked for too."""
+    name = _benchmark_choice.canonical_name(options.benchmark, full=options.full)
     if options.download:
-        _download(name, selected, options)
-    benchmark = benchmarks.load(name, options.data_dir, selected, images=images)
-    if benchmark.missing:
-        line = f"Scoring {benchmark.title}; not found: {_shortened(benchmark)}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return benchmark
-
-
-def _shortened(benchmark: Benchmark) -> str:
-    """The names of the missing sequences; of many the first ones and how to see all."""
-    names, more = ", ".join(benchmark.missing[:_NAMES_IN_A_MESSAGE]), len(benchmark.missing) - _NAMES_IN_A_MESSAGE
-    return f"{names} and {more} more (--list --benchmark {benchmark.name} names all)" if more > 0 else names
-
-
-def _download(name: str, selected: tuple[str, ...] | None, options: Options) -> None:
-    if name not in otb.BENCHMARKS:
-        raise UserError(f"--download: there is nothing to download for {name}, only for {', '.join(otb.BENCHMARKS)}")
-    folder = options.data_dir or os.environ.get(benchmarks.DATA_VARIABLE)
-    if not folder:
-        raise UserError("--download: say by --data-dir where to put the sequences")
-    names = selected or [info.name for info in benchmarks.catalogue(name, Path(folder))]
-    download(names, Path(folder), progress=not options.quiet)
+        _benchmark_choice.fetch(name, options.data_dir, options.sequences, quiet=options.quiet)
+    return _benchmark_choice.load(name, options.data_dir, options.sequences, console, images=images)
 
 
 def _published(options: Options, benchmark: Benchmark) -> list[comparison.TrackerResult]:
@@ -288,8 +294,8 @@ def _report(
         console.print(tables.attribute_table(compared))
     written += plots.write_plots(compared, folder, attributes=options.per_attribute)
     written = [*one_pass.write(compared, benchmark, stores, folder), *written]
-    begun = _initialisation(starts.benchmark_of(benchmark, options.runs), stores)
-    lines = [*begun, f"Report, tables and plots are in {folder}: {_names(written, folder)}"]
+    timed = _speeds(starts.benchmark_of(benchmark, options.runs), stores)
+    lines = [*timed, f"Report, tables and plots are in {folder}: {_names(written, folder)}"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -311,15 +317,23 @@ def _joined(names: Sequence[str], what: str) -> str:
     return joined if _FOLDER_NAME.fullmatch(joined) else f"{len(names)}-{what}-{provenance.short_hash(list(names))}"
 
 
-def _initialisation(benchmark: Benchmark, stores: Sequence[StoredRun]) -> list[str]:
-    """For each tracker the median time of its first frames, which the frames per second do not contain."""
+def _speeds(benchmark: Benchmark, stores: Sequence[StoredRun]) -> list[str]:
+    """For each tracker the median time of its first frames, which fps does not contain, and whose fps is not known."""
     seconds: dict[str, list[float]] = {}
+    shared: dict[str, list[str]] = {}
     for stored in stores:
-        times = [stored.read(sequence.name).seconds[0] for sequence in benchmark.sequences]
-        seconds.setdefault(stored.tracker, []).extend(times)
-    return [
+        for result in map(stored.read, [sequence.name for sequence in benchmark.sequences]):
+            if result.shared_by:
+                shared.setdefault(stored.tracker, []).append(result.shared_by)
+            elif math.isfinite(result.seconds[0]):
+                seconds.setdefault(stored.tracker, []).append(result.seconds[0])
+    lines = [
         f"{name}: {statistics.median(times):.3f} s to start on a sequence (median); fps counts the frames after it"
         for name, times in seconds.items()
+    ]
+    return lines + [
+        f"{name}: no fps of sequences that shared the machine, {len(each)} ({', '.join(sorted(set(each)))})"
+        for name, each in shared.items()
     ]
 
 

@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
-import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -16,12 +16,11 @@ import tyro
 from rich.console import Console
 
 from jaxtrack import streaming, trackers
-from jaxtrack.commands import _box_selection, _tracker_choice
+from jaxtrack.commands import _box_option, _box_selection, _tracker_choice
 from jaxtrack.commands._track_record import Record
 from jaxtrack.compilation import disable_compilation_cache
 from jaxtrack.data import video_output
 from jaxtrack.data.image_folder import ImageFolder
-from jaxtrack.data.sequences import check_init_box
 from jaxtrack.data.video_file import Camera, VideoFile
 from jaxtrack.data.video_source import Part, Source, open_video
 from jaxtrack.drawing import TrackPicture
@@ -31,7 +30,6 @@ from jaxtrack.evaluation.runner import Entry, session_seed
 from jaxtrack.files import write_text
 
 _DEFAULT_FPS = 25.0
-_FORM = "x,y,w,h: left, top, width and height in pixels, the image's top left corner being 0,0"
 
 _Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
@@ -59,10 +57,11 @@ class Options:
     tracker: Annotated[str, _shown_as("NAME")] = trackers.DEFAULT
     """The tracker: a name (`jaxtrack evaluate --list` has all) or a config file."""
     out: Annotated[Path | None, _shown_as("FILE|FOLDER")] = None
-    """Video that shows boxes and scores (.mp4, .mov, .mkv, .avi), or a folder for its images."""
+    """Video that shows boxes and scores (.mp4, .mov, .mkv, .avi), or a folder for its images. Folders that are not
+    there are made."""
     save: Annotated[Path | None, _shown_as("FILE")] = None
     """CSV file of the boxes, a row for each target in each frame: frame,target,x,y,w,h,score. Frames, targets and
-    pixels count from 0; the first frame has the given boxes and score 1."""
+    pixels count from 0; the first frame has the given boxes and score 1. Folders that are not there are made."""
     start: Annotated[int, _shown_as("N")] = 0
     """Number of the first frame, counted from 0: the one that the boxes are for."""
     frames: Annotated[int | None, _shown_as("N")] = None
@@ -81,10 +80,11 @@ class Options:
 
 def run(argv: Sequence[str], *, prog: str) -> None:
     """Does what the command line `argv` asks for; usage texts call the program `prog`."""
+    _box_option.check_one_word(argv)
     options, entries = _tracker_choice.parse(Options, argv, prog=prog)
     entry = _single(entries)
     _check(options)
-    given = [_parsed(text) for text in options.box]
+    given = [_box_option.parse(text) for text in options.box]
     if options.no_cache:
         disable_compilation_cache()
     source = open_video(options.source)
@@ -92,7 +92,7 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     image = _first_image(video, source, options)
     boxes = _boxes(given or _box_selection.select(image), image)
     pieces = _pieces(entry, video, boxes, options.seed, live=isinstance(source, Camera))
-    record = Record(options.start)
+    record, new_folders = Record(options.start), _new_folders(options)
     began = time.perf_counter()
     picture = TrackPicture((image.shape[0], image.shape[1]), len(boxes), video.expected)
     with contextlib.closing(pieces), _first_interrupt_noted() as stopped:
@@ -100,7 +100,7 @@ def run(argv: Sequence[str], *, prog: str) -> None:
             _track(pieces, record, write, stopped, _what(entry, boxes), video.expected, quiet=options.quiet)
         if options.save is not None:  # after the video: it may lie in the folder of images, which appears only now
             write_text(options.save, record.text())
-    _report(options, entry, record, source, image, time.perf_counter() - began)
+    _report(options, entry, record, source, image, time.perf_counter() - began, new_folders)
     if stopped():
         raise KeyboardInterrupt(f"interrupted after {len(record)} frames, which are kept: {_written(options)}")
 
@@ -120,7 +120,8 @@ def _check(options: Options) -> None:
         raise UserError("nothing would be kept: give --out VIDEO.mp4, --save BOXES.csv or both")
     if not options.box and not options.select:
         raise UserError(
-            f"no target is given: say by --box where it is in the first frame ({_FORM}), or draw it: --select"
+            f"no target is given: say by --box where it is in the first frame ({_box_option.FORM}), or draw it: "
+            "--select"
         )
     if options.box and options.select:
         raise UserError("--box and --select both say where the targets are: give one of them")
@@ -154,17 +155,6 @@ def _check_different(options: Options) -> None:
                 raise UserError(f"{name} and {other} are the same file, {path}: choose another name")
 
 
-def _parsed(text: str) -> np.ndarray:
-    """The box of a text such as `51,47,25,62`, `float32 [4]`."""
-    try:
-        numbers = [float(piece) for piece in text.replace(",", " ").split()]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise UserError(f"--box {text!r}: expected four numbers {_FORM}")
-    return np.asarray(numbers, np.float32)
-
-
 def _first_image(video: Part, source: Source, options: Options) -> np.ndarray:
     try:
         return video[0]
@@ -180,10 +170,10 @@ def _called(options: Options, source: Source) -> str:
 
 
 def _boxes(given: Sequence[Any], image: np.ndarray) -> np.ndarray:
-    """The first boxes `float32 [K, 4]`; `UserError` if one is not in the image."""
+    """The first boxes `float32 [K, 4]`; `UserError` if one is not in the image, a warning if a part of it is not."""
     boxes = np.asarray(given, np.float32)
-    for box in boxes:
-        check_init_box(box, image.shape[:2], f"--box {','.join(f'{value:g}' for value in box)}")
+    for doubt in filter(None, [_box_option.check(box, image.shape[:2]) for box in boxes]):
+        print(f"warning: {doubt}", file=sys.stderr, flush=True)
     return boxes
 
 
@@ -264,7 +254,13 @@ def _first_interrupt_noted() -> Iterator[Callable[[], bool]]:
 
 
 def _report(
-    options: Options, entry: Entry, record: Record, source: Source, image: np.ndarray, wall_seconds: float
+    options: Options,
+    entry: Entry,
+    record: Record,
+    source: Source,
+    image: np.ndarray,
+    wall_seconds: float,
+    new_folders: Sequence[Path],
 ) -> None:
     """The summary."""
     height, width = image.shape[:2]
@@ -279,6 +275,8 @@ def _report(
     if record.kept:
         lines.append(f"{record.kept} boxes were not finite; those of the frames before stand in their place")
     lines.append(f"Written: {_written(options)} (frames, targets and pixels count from 0)")
+    if new_folders:
+        lines.append(f"Folders made for it: {', '.join(map(str, new_folders))}")
     Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -290,6 +288,12 @@ def _missing(source: Source, options: Options) -> list[str]:
         f"{options.source} should have {source.promised} frames, {source.read} could be read: it is cut off or "
         "damaged, or its header is not exact"
     ]
+
+
+def _new_folders(options: Options) -> list[Path]:
+    """The folders of the results that are not there yet."""
+    files = (path for path in (options.out, options.save) if path is not None)
+    return list(dict.fromkeys(path.parent for path in files if not path.parent.exists()))
 
 
 def _written(options: Options) -> str:

@@ -64,7 +64,7 @@ class ImageFolder:
         return image
 
     def _where(self, index: int) -> str:
-        return f"{self.name or 'the video'}: frame {index % len(self) + 1} ({self.paths[index]})"
+        return f"{self.name or 'the video'}: frame {index % len(self)} ({self.paths[index]})"
 
 
 def _images_in(folder: Path) -> list[Path]:

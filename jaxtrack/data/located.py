@@ -82,12 +82,14 @@ class Located:
       annotation: reads the annotation, given the number of images (None where they are not at hand).
       spare: by how many the rows may outnumber the images, or the images the rows; the rest is cut.
       first_only: whether the file holds the first box alone.
+      check: raises `UserError` where the files are those of another benchmark; called before they are read.
     """
 
     images: Images
     annotation: Callable[[int | None], Annotation]
     spare: int = 0
     first_only: bool = False
+    check: Callable[[], object] = lambda: None
 
 
 def load(name: str, located: Located, origin: float, *, images: bool = True) -> Sequence:
@@ -97,6 +99,7 @@ def load(name: str, located: Located, origin: float, *, images: bool = True) -> 
       UserError: a file is broken, images and annotations differ in number, or no tracker could start from the first
         box.
     """
+    located.check()
     paths = located.images.paths(name) if located.images.present else None
     if paths is None and images:
         raise UserError(f"{name}: no images in {located.images.folder}: copy the sequence again")

@@ -82,7 +82,8 @@ class TrackerResult:
       name: how tables and plots call it.
       run_ids: where each run's numbers come from, e.g. the config hash; as many as `scores`.
       scores: for each run the score of each sequence, by the sequence's name.
-      fps: median over the runs of the frames per second, by the sequence's name; empty if unknown.
+      fps: median over the runs of the frames per second, by the sequence's name; without those that are unknown, such
+        as of sequences that shared the machine with others.
       tuned_on: the benchmark on whose test data the tracker's constants were chosen; empty if none.
       chosen_on: the test data on which its weights were chosen among others; empty if none.
       boxes: of the first run, `[M, 4]`, (x, y, w, h), pixels, by the sequence's name; empty where they are not kept.
@@ -304,8 +305,9 @@ def _tracker_result(
                 for start, result in zip(begun, found, strict=True)
             ]
             scores[-1][sequence.name] = metrics.pool(parts)
-            fps = statistics.median(metrics.frames_per_second(result.seconds) for result in found)
-            speeds.setdefault(sequence.name, []).append(fps)
+            known = [result.fps for result in found if np.isfinite(result.fps)]
+            if known:
+                speeds.setdefault(sequence.name, []).append(statistics.median(known))
             if run is group[0] and kind == starts.OPE:
                 boxes[sequence.name] = found[0].boxes
     return TrackerResult(

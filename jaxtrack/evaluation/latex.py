@@ -49,7 +49,10 @@ def write_table(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def summary(comparison: Comparison) -> str:
-    """A `table` with a row for each tracker: headline numbers, the best bold, and frames per second."""
+    """A `table` with a row for each tracker: headline numbers, the best bold, and frames per second.
+
+    Remarks on trackers stand below as numbered notes.
+    """
     comparable = tables.comparable(comparison)
     columns = [[t.headline(metric, comparison.sequences) for t in comparison.trackers] for metric in comparison.metrics]
     best = [tables.best(column, comparable) for column in columns]
@@ -57,9 +60,10 @@ def summary(comparison: Comparison) -> str:
     caption = f"{comparison.protocol} on {comparison.title}."
     if not all(comparable):
         caption += f" {tables.NOT_COMPARED}"
+    notes = tables.notes_of(comparison)
     rows = [
         [
-            _name(comparison, tracker),
+            escape(tracker.name) + _raised(notes.mark(tracker.remark)) + _part(comparison, tracker),
             *(_number(column[i], bold=i in best[k]) for k, column in enumerate(columns)),
             _fps(tracker.median_fps(comparison.sequences)),
         ]
@@ -77,14 +81,19 @@ def summary(comparison: Comparison) -> str:
         *(f"{' & '.join(row)} \\\\" for row in rows),
         "\\bottomrule",
         "\\end{tabular}",
+        *(f"\n{{\\footnotesize {_raised(mark)} {escape(text)}\\par}}" for mark, text in notes.pairs),
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _name(comparison: Comparison, tracker: TrackerResult) -> str:
+def _part(comparison: Comparison, tracker: TrackerResult) -> str:
     covered, total = len(tracker.covered(comparison.sequences)), len(comparison.sequences)
-    return escape(tracker.label if covered == total else f"{tracker.label}, {covered} of {total} sequences")
+    return "" if covered == total else f", {covered} of {total} sequences"
+
+
+def _raised(mark: str) -> str:
+    return f"\\textsuperscript{{{mark}}}" if mark else ""
 
 
 def _number(value: Spread, *, bold: bool) -> str:

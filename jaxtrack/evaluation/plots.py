@@ -1,58 +1,15 @@
-"""Success and precision plots in the style of the OTB papers, and traces of a tracker's diagnostics over a clip.
+"""Success and precision plots in the style of the OTB papers, and traces of a tracker's diagnostics over a clip."""
 
-Figures are drawn on their own Agg canvas: no window, no pyplot, and the user's matplotlib settings neither matter nor
-change. The same numbers give the same file, byte for byte, with one version of matplotlib.
-"""
-
-import contextlib
-import io
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jaxtrack.errors import UserError
-from jaxtrack.evaluation import metrics
+from jaxtrack.evaluation import figures, metrics
 from jaxtrack.evaluation.comparison import Comparison, TrackerResult
-from jaxtrack.files import replacing
-
-# Okabe and Ito's colours that are told apart with colour-blind eyes, less yellow (too pale on white), plus three
-# that differ from them in lightness. Lines of similar lightness have different styles, so that print in grey works.
-_COLOURS = (
-    "#D55E00",
-    "#0072B2",
-    "#009E73",
-    "#000000",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#332288",
-    "#8C5A2B",
-    "#7F7F7F",
-)
-_LINES = ("-", (0, (6, 2)), (0, (6, 2, 1.5, 2)), (0, (1.5, 1.5)))
-_LINE_OF_COLOUR = (0, 1, 2, 3, 0, 1, 2, 0, 3, 1)
-_STYLE = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.titlesize": 12,
-    "font.size": 11,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.7,
-    "legend.fontsize": 9,
-    "legend.framealpha": 0.85,
-    "legend.handlelength": 3.2,
-    "legend.labelspacing": 0.35,
-    "svg.hashsalt": "jaxtrack",
-}
-_LEGEND_INSIDE = 10  # with more entries the legend would cover the curves
-_TITLE_WIDTH = 62
 
 
 def success_plot(comparison: Comparison) -> Figure:
@@ -114,8 +71,8 @@ def attribute_radar(comparison: Comparison) -> Figure:
         raise ValueError(f"a radar needs at least three attributes, not {labels}")
     parts = [comparison.with_attribute(label) for label in labels]
     angles = np.linspace(0, 2 * np.pi, len(labels), endpoint=False)
-    with _style():
-        figure = _figure(width=6.4, height=5.6)
+    with figures.style():
+        figure = figures.new(width=6.4, height=5.6)
         axes: Any = figure.add_subplot(projection="polar")
         axes.set_theta_zero_location("N")
         axes.set_theta_direction(-1)
@@ -124,8 +81,14 @@ def attribute_radar(comparison: Comparison) -> Figure:
             if not np.isfinite(values).all():
                 continue
             closed = [np.append(x, x[0]) for x in (angles, values)]
-            colour = _COLOURS[index % len(_COLOURS)]
-            axes.plot(*closed, color=colour, linestyle=_line(index), linewidth=2.0, label=_legend_name(tracker))
+            colour = figures.colour(index)
+            axes.plot(
+                *closed,
+                color=colour,
+                linestyle=figures.line(index),
+                linewidth=2.0,
+                label=figures.legend_text(tracker.label),
+            )
         axes.set_ylim(0, 1.05 * max([0.1, *(y for line in axes.get_lines() for y in line.get_ydata())]))
         axes.set_rlabel_position(180 / len(labels))
         axes.tick_params(axis="x", pad=5)
@@ -136,7 +99,7 @@ def attribute_radar(comparison: Comparison) -> Figure:
         if axes.get_lines():
             figure.legend(loc="outside lower center", ncols=2)
         title = f"{comparison.metrics[comparison.primary].label} by attribute - {comparison.title}"
-        axes.set_title(textwrap.fill(title, _TITLE_WIDTH, break_on_hyphens=False))
+        axes.set_title(figures.wrapped(title))
     return figure
 
 
@@ -159,15 +122,15 @@ def plot_trace(
     if not traces:
         raise ValueError("nothing to plot")
     levels = levels or {}
-    with _style():
-        figure = _figure(width=8.0, height=0.8 + 1.7 * len(traces))
+    with figures.style():
+        figure = figures.new(width=8.0, height=0.8 + 1.7 * len(traces))
         rows = figure.subplots(len(traces), 1, sharex=True, squeeze=False)[:, 0]
         for i, (axes, (label, values)) in enumerate(zip(rows, traces.items(), strict=True)):
             _draw_trace(axes, label, np.asarray(values, np.float64), levels.get(label), i)
         rows[-1].set_xlabel("frame")
         figure.align_ylabels(list(rows))
         if title:
-            rows[0].set_title(textwrap.fill(title, 80, break_on_hyphens=False))
+            rows[0].set_title(figures.wrapped(title, 80))
     return figure
 
 
@@ -177,33 +140,12 @@ def _draw_trace(axes: Axes, label: str, values: np.ndarray, level: float | None,
         raise ValueError(f"{label}: expected [N] or [N, K], got {list(values.shape)}")
     lines = values[:, None] if values.ndim == 1 else values  # [N, K]
     for k in range(lines.shape[1]):
-        colour = _COLOURS[(panel if values.ndim == 1 else k) % len(_COLOURS)]
+        colour = figures.colour(panel if values.ndim == 1 else k)
         axes.plot(lines[:, k], color=colour, linewidth=1.2, solid_joinstyle="round")
     if level is not None:
         axes.axhline(level, color="#555555", linewidth=1.0, linestyle=(0, (4, 3)))
     axes.set_ylabel(label)
     axes.margins(x=0)
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Writes the figure as `<stem>.png` and `<stem>.svg`, each whole or not at all; returns the two paths."""
-    stem = Path(stem)
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-    try:
-        for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
-            with _style(), replacing(path) as file:
-                figure.savefig(file, format=path.suffix[1:], dpi=150, metadata=metadata)
-    except OSError as error:
-        raise UserError(f"cannot write plots to {stem.parent}: {error.strerror or error}") from error
-    return paths
-
-
-def svg_text(figure: Figure) -> str:
-    """The figure as SVG on no ground, its letters as text, to stand in a page."""
-    file = io.BytesIO()
-    with _style(), matplotlib.style.context({"svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return file.getvalue().decode()
 
 
 def write_plots(comparison: Comparison, folder: Path, *, attributes: bool = False) -> list[Path]:
@@ -214,11 +156,11 @@ def write_plots(comparison: Comparison, folder: Path, *, attributes: bool = Fals
     folder = Path(folder)
     paths = []
     for name, plot in curves(comparison).items():
-        paths += save(plot(comparison), folder / name)
+        paths += figures.save(plot(comparison), folder / name)
     for label in comparison.labels() if attributes else ():
         part = comparison.with_attribute(label)
         for name, plot in curves(comparison).items():
-            paths += save(plot(part), folder / "attributes" / f"{label}_{name}")
+            paths += figures.save(plot(part), folder / "attributes" / f"{label}_{name}")
     return paths
 
 
@@ -233,9 +175,9 @@ def _curves_plot(
     legend_corner: Literal["lower left", "lower right"],
 ) -> Figure:
     shown = _ranked(comparison, metric)
-    outside = len(shown) > _LEGEND_INSIDE
-    with _style():
-        figure = _figure(width=9.2 if outside else 6.4, height=5.2)
+    outside = len(shown) > figures.LEGEND_INSIDE
+    with figures.style():
+        figure = figures.new(width=9.2 if outside else 6.4, height=5.2)
         axes = figure.subplots()
         for rank, (tracker, index) in enumerate(shown):
             found = [curve(score) for score in tracker.benchmark_scores(comparison.sequences)]
@@ -244,7 +186,7 @@ def _curves_plot(
             _draw(axes, thresholds, runs, label, index, above=len(shown) - rank)
         _dress(axes, thresholds, xlabel, f"{name} rate" if name == "Success" else name)
         title = f"{name} plots of {comparison.protocol} - {comparison.title}"
-        axes.set_title(textwrap.fill(title, _TITLE_WIDTH, break_on_hyphens=False))
+        axes.set_title(figures.wrapped(title))
         if outside:
             axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
         elif shown:
@@ -262,13 +204,13 @@ def _ranked(comparison: Comparison, metric: str) -> list[tuple[TrackerResult, in
 
 def _draw(axes: Axes, thresholds: np.ndarray, curves: np.ndarray, label: str, index: int, *, above: int) -> None:
     """The mean of `curves` `[runs, thresholds]` with a band of one standard deviation if there are several."""
-    colour = _COLOURS[index % len(_COLOURS)]
+    colour = figures.colour(index)
     mean = curves.mean(axis=0)
     axes.plot(
         thresholds,
         mean,
         color=colour,
-        linestyle=_line(index),
+        linestyle=figures.line(index),
         linewidth=2.0,
         label=label,
         zorder=2 + above,
@@ -276,12 +218,6 @@ def _draw(axes: Axes, thresholds: np.ndarray, curves: np.ndarray, label: str, in
     if len(curves) > 1:
         std = curves.std(axis=0, ddof=1)
         axes.fill_between(thresholds, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0, zorder=2)
-
-
-def _line(index: int) -> str | tuple[int, tuple[float, ...]]:
-    # From the eleventh curve on colours come again, with the next line style.
-    turn, colour = divmod(index, len(_COLOURS))
-    return _LINES[(_LINE_OF_COLOUR[colour] + turn) % len(_LINES)]
 
 
 def _dress(axes: Axes, thresholds: np.ndarray, xlabel: str, ylabel: str) -> None:
@@ -296,22 +232,4 @@ def _dress(axes: Axes, thresholds: np.ndarray, xlabel: str, ylabel: str) -> None
 def _legend_entry(comparison: Comparison, tracker: TrackerResult, metric: str) -> str:
     covered, total = len(tracker.covered(comparison.sequences)), len(comparison.sequences)
     part = "" if covered == total else f" on {covered}/{total} sequences"
-    return f"{_legend_name(tracker)} [{tracker.headline(metric, comparison.sequences)}]{part}"
-
-
-def _legend_name(tracker: TrackerResult) -> str:
-    # Matplotlib hides labels that begin with an underscore and reads $...$ as mathematics.
-    return tracker.label.lstrip("_").replace("$", r"\$")
-
-
-def _figure(*, width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-@contextlib.contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib's defaults and ours; the user's settings are back afterwards."""
-    with matplotlib.style.context(["default", _STYLE]):
-        yield
+    return f"{figures.legend_text(tracker.label)} [{tracker.headline(metric, comparison.sequences)}]{part}"

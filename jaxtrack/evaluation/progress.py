@@ -14,7 +14,7 @@ class Reporter:
     """Hears what a run does; this one says nothing.
 
     The runner calls `begin` once, then `sequence`, `frames` (several times) and `finished` for every sequence that is
-    to be run, and `note` at any time.
+    to be run, and `note` at any time. Sequences that are run side by side are one to it; `beside` tells which they are.
     """
 
     def begin(self, frames: int) -> None:
@@ -25,6 +25,9 @@ class Reporter:
 
     def frames(self, done: int) -> None:
         """`done` frames of the current sequence are tracked."""
+
+    def beside(self, what: str) -> None:
+        """What is run side by side has changed."""
 
     def finished(self) -> None:
         """The current sequence is stored."""
@@ -62,6 +65,9 @@ class _Counting(Reporter):
         if self._first_report is None:
             self._first_report = (done, self._clock())
         self._end_start(done)
+
+    def beside(self, what: str) -> None:
+        self._what = what
 
     def finished(self) -> None:
         self._end_start(self._length)  # a sequence so short that nothing was reported of it
@@ -154,6 +160,11 @@ class Bar(_Counting):
         """Names the sequence before the bar."""
         super().sequence(run, name, frames)
         self._progress.update(self._task, description=self._what, fps="")
+
+    def beside(self, what: str) -> None:
+        """Names the sequences before the bar."""
+        super().beside(what)
+        self._progress.update(self._task, description=what)
 
     def frames(self, done: int) -> None:
         """Moves the bar."""

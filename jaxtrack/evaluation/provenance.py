@@ -19,6 +19,9 @@ import numpy as np
 
 from jaxtrack.version import version
 
+XLA_THREADS = "NPROC"
+"""The environment variable that tells XLA a number of threads."""
+
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 # The wheels that provide `cv2` are alternatives of one another.
 _OPENCV = (
@@ -114,10 +117,20 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "devices": {"kind": devices[0].device_kind, "count": len(devices), "hosts": jax.process_count()},
         "platform": platform.platform(),
-        # Those that this process may use: XLA splits its work among them, and so rounds differently.
-        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu_count": cpu_count(),
         "git_commit": git_commit(Path(__file__).resolve().parents[2]),
     }
+
+
+def cpu_count() -> int:
+    """Among how many threads XLA splits its work on CPUs: other numbers round differently.
+
+    That is how many cores this process may use, or what the environment variable NPROC says.
+    """
+    said = os.environ.get(XLA_THREADS, "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def git_commit(root: Path) -> str | None:

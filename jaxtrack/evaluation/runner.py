@@ -1,7 +1,9 @@
 """Runs trackers over the sequences of a benchmark, storing each as it ends and passing over what is stored.
 
 Whatever interrupts a run, finished sequences stay; the same call later goes on with the first unfinished one. A
-sequence's boxes are a function of (config, sequence, seed), so a resumed run leaves the same boxes as any other.
+sequence's boxes are a function of (config, sequence, seed), so a resumed run leaves the same boxes as any other. So
+the order of work is free: `evaluate` finds out what is to be done, a `Way` does it, one sequence after the other or
+several at a time (`jaxtrack.evaluation.batches`, `jaxtrack.evaluation.workers`).
 """
 
 import contextlib
@@ -10,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -43,12 +45,42 @@ class Entry:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Job:
+class Job:
     """One sequence of one run that is not stored yet."""
 
     entry: Entry
     results: store.RunStore
     sequence: VideoSequence
+
+    @property
+    def run(self) -> str:
+        """What messages call the run."""
+        return f"{self.entry.label}, seed {self.results.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What is to be done with one tracker; `jobs` are seed after seed, each in the benchmark's order."""
+
+    method: trackers.Method
+    jobs: Sequence[Job]
+
+
+class Way(Protocol):
+    """How work is done."""
+
+    @property
+    def batch_width(self) -> int:
+        """How many videos share one program; part of the identity of a run."""
+        ...
+
+    def check(self, entries: Sequence[Entry], methods: Sequence[trackers.Method]) -> None:
+        """Refuses trackers that cannot be run so, before anything is; `UserError`."""
+        ...
+
+    def run(self, work: Sequence[Work], reporter: Reporter) -> None:
+        """Runs all jobs and stores what comes out."""
+        ...
 
 
 def evaluate(
@@ -59,6 +91,7 @@ def evaluate(
     seed: int = 0,
     repeats: int = 1,
     reporter: Reporter | None = None,
+    way: Way | None = None,
 ) -> list[store.RunStore]:
     """Runs every tracker with the seeds `seed`, ..., `seed + repeats - 1` on every sequence that is not stored.
 
@@ -69,35 +102,51 @@ def evaluate(
       seed: the first seed.
       repeats: how many seeds.
       reporter: hears of the progress.
+      way: how they are run; by default one sequence after the other.
 
     Returns:
       The stored runs, seed after seed for one tracker after the other.
 
     Raises:
-      UserError: a tracker cannot be built, the results cannot be written, or a sequence cannot be tracked; in the last
-        case the message names the sequence, and those before it are stored.
+      UserError: a tracker cannot be built or not be run that way, the results cannot be written, or a sequence cannot
+        be tracked; in the last case the message names the sequence, and those before it are stored.
     """
-    reporter = reporter or Reporter()
-    methods = [trackers.build(entry.tracker, entry.config) for entry in entries]
-    asked = [
-        [_identified(entry, method, seed, repeat) for repeat in range(repeats)]
-        for entry, method in zip(entries, methods, strict=True)
+    reporter, way = reporter or Reporter(), way or InTurn()
+    methods, runs = _prepared(entries, way, seed, repeats)
+    opened = open_runs(methods, runs, results_dir, benchmark.name)
+    work = [
+        Work(method, _unfinished(entry, results, benchmark))
+        for entry, method, results in zip(entries, methods, opened, strict=True)
     ]
-    opened = open_runs(methods, asked, results_dir, benchmark.name)
-    work = [_unfinished(entry, runs, benchmark) for entry, runs in zip(entries, opened, strict=True)]
-    reporter.begin(sum(len(job.sequence) for jobs in work for job in jobs))
-    for method, jobs in zip(methods, work, strict=True):
-        if jobs:
-            _run_jobs(method, jobs, reporter)
+    reporter.begin(sum(len(job.sequence) for each in work for job in each.jobs))
+    way.run([each for each in work if each.jobs], reporter)
     return [results for runs in opened for results in runs]
 
 
-def _identified(entry: Entry, method: trackers.Method, seed: int, repeat: int) -> Run:
+def asked(entries: Sequence[Entry], way: Way, *, seed: int = 0, repeats: int = 1) -> list[Run]:
+    """What `evaluate` would run, in its order, or `UserError` as there; nothing is run or stored."""
+    return [run for runs in _prepared(entries, way, seed, repeats)[1] for run in runs]
+
+
+def _prepared(
+    entries: Sequence[Entry], way: Way, seed: int, repeats: int
+) -> tuple[list[trackers.Method], list[list[Run]]]:
+    """For each tracker what runs it, and its runs."""
+    methods = [trackers.build(entry.tracker, entry.config) for entry in entries]
+    way.check(entries, methods)
+    return methods, [
+        [_identified(entry, method, seed, repeat, way.batch_width) for repeat in range(repeats)]
+        for entry, method in zip(entries, methods, strict=True)
+    ]
+
+
+def _identified(entry: Entry, method: trackers.Method, seed: int, repeat: int, batch_width: int) -> Run:
     return Run(
         entry.label,
         entry.config,
         seed + repeat,
         weights_sha256=getattr(method, "weights_sha256", None),
+        batch_width=batch_width,
         repeat=repeat,
         extra={"method": entry.tracker},
     )
@@ -129,40 +178,73 @@ def naming(sequence: str) -> Iterator[None]:
         raise UserError(str(error) if sequence in str(error) else f"{sequence}: {error}") from error
 
 
-def _unfinished(entry: Entry, runs: Sequence[store.RunStore], benchmark: Benchmark) -> list[_Job]:
+def _unfinished(entry: Entry, runs: Sequence[store.RunStore], benchmark: Benchmark) -> list[Job]:
     return [
-        _Job(entry, results, sequence)
+        Job(entry, results, sequence)
         for results in runs
         for sequence in benchmark.sequences
         if not results.done(sequence.name, len(sequence))
     ]
 
 
-def _run_jobs(method: trackers.Method, jobs: Sequence[_Job], reporter: Reporter) -> None:
-    track = _tracking(method)
-    compile_seconds = 0.0
-    for job in jobs:
-        name, seed = job.sequence.name, job.results.seed
-        reporter.sequence(f"{job.entry.label}, seed {seed}", name, len(job.sequence))
-        with naming(name):
-            result = track(job.sequence, seed, reporter.frames)
-        boxes, lost = finite_boxes(result.boxes)
-        if lost:
-            reporter.note(
-                f"{job.entry.label}, seed {seed}: {name}: {lost} frames without a finite box keep the one before"
-            )
-        job.results.write(name, boxes, result.seconds, _per_frame(result))
-        compile_seconds += result.compile_seconds
-        reporter.finished()
-    if compile_seconds:
-        reporter.note(f"{jobs[0].entry.label}: compiling took {compile_seconds:.1f} s, which fps does not contain")
+@dataclasses.dataclass(frozen=True)
+class InTurn:
+    """One sequence after the other, in this process."""
+
+    batch_width: int = 1
+
+    def check(self, entries: Sequence[Entry], methods: Sequence[trackers.Method]) -> None:
+        """Every tracker can be run so."""
+
+    def run(self, work: Sequence[Work], reporter: Reporter) -> None:
+        """Runs all jobs."""
+        for each in work:
+            track = tracking(each.method)
+            seconds = sum(run_job(job, track, reporter) for job in each.jobs)
+            note_compiling(each.jobs[0], seconds, reporter)
 
 
-def _tracking(method: trackers.Method) -> Callable[[VideoSequence, int, Callable[[int], None]], Track]:
+Tracking = Callable[[VideoSequence, int, Callable[[int], None]], Track]
+
+
+def tracking(method: trackers.Method) -> Tracking:
+    """A function from a sequence, a seed and what is told of the progress to the track."""
     if isinstance(method, trackers.HostMethod):
         return lambda sequence, seed, report: run_session(method, sequence, seed, report)
     params = method.params()
     return lambda sequence, seed, report: run(method.tracker, params, sequence, sequence.boxes[0], seed, report)
+
+
+def run_job(job: Job, track: Tracking, reporter: Reporter, *, shared_by: str = "") -> float:
+    """Tracks one sequence and stores it; returns the seconds that compiling took.
+
+    Args:
+      job: what is to be run.
+      track: the tracker, from `tracking`.
+      reporter: hears of the progress.
+      shared_by: what shares the machine meanwhile, see `store.SequenceResult`.
+    """
+    name = job.sequence.name
+    reporter.sequence(job.run, name, len(job.sequence))
+    with naming(name):
+        result = track(job.sequence, job.results.seed, reporter.frames)
+    keep(job, result, reporter, shared_by=shared_by)
+    reporter.finished()
+    return result.compile_seconds
+
+
+def keep(job: Job, track: Track, reporter: Reporter, *, shared_by: str = "") -> None:
+    """Stores a job's track."""
+    boxes, lost = finite_boxes(track.boxes)
+    if lost:
+        reporter.note(f"{job.run}: {job.sequence.name}: {lost} frames without a finite box keep the one before")
+    job.results.write(job.sequence.name, boxes, track.seconds, _per_frame(track), shared_by=shared_by)
+
+
+def note_compiling(job: Job, seconds: float, reporter: Reporter) -> None:
+    """Says how long a tracker's programs took to compile, if any were."""
+    if seconds:
+        reporter.note(f"{job.entry.label}: compiling took {seconds:.1f} s, which fps does not contain")
 
 
 def run_session(

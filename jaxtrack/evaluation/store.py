@@ -2,18 +2,18 @@
 
     results/<tracker>/<run id>/<benchmark>/run.json
                                            <sequence>.txt              x,y,w,h per frame, 1-based
-                                           <sequence>.times.txt        seconds per frame
+                                           <sequence>.times.txt        seconds per frame; "# shared by …" comes first
+                                                                       where other work took from the speed
                                            <sequence>.diagnostics.npz  optional: named arrays, a row per frame
 
 The run id and `run.json` are those of `jaxtrack.evaluation.run_record`. A sequence is finished when its box file is
 there: that file is written last, and no file ever appears half-written, so a run that was killed at any moment
-continues with the first unfinished sequence.
+continues with the first unfinished sequence. Several processes, on several hosts, may add to one run.
 """
 
 import contextlib
 import dataclasses
 import logging
-import os
 import time
 import urllib.parse
 import zipfile
@@ -26,12 +26,13 @@ import numpy as np
 
 from jaxtrack.data.boxfiles import read_boxes, write_boxes
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import provenance, run_record
+from jaxtrack.evaluation import metrics, provenance, run_record
 from jaxtrack.evaluation.run_record import Run
-from jaxtrack.files import replacing, write_text
+from jaxtrack.files import locked, replacing, token, write_text
 
 # Writing a file takes milliseconds: a temporary file older than this belongs to a process that was killed.
 _STALE_SECONDS = 10.0
+_SHARED = "# shared by "
 _log = logging.getLogger(__name__)
 
 
@@ -43,11 +44,19 @@ class SequenceResult:
       boxes: `float64 [N, 4]`, (x, y, w, h), 0-based pixels, as rounded to four decimals in the file.
       seconds: `float64 [N]`, wall time of each frame, the first being the initialisation; NaN if unknown.
       diagnostics: named arrays `[N, ...]`; empty if none were stored.
+      shared_by: who had the machine at that time, such as `2 workers`, where `seconds` do not tell the tracker's speed;
+        empty if the tracker had it alone.
     """
 
     boxes: np.ndarray
     seconds: np.ndarray
     diagnostics: Mapping[str, np.ndarray]
+    shared_by: str = ""
+
+    @property
+    def fps(self) -> float:
+        """The tracker's frames per second; NaN if unknown, or if the machine was shared."""
+        return float("nan") if self.shared_by else metrics.frames_per_second(self.seconds)
 
 
 class StoredRun:
@@ -113,16 +122,21 @@ class StoredRun:
           UserError: the box file is missing or damaged.
         """
         boxes = read_boxes(self._path(sequence, ".txt"))
-        return SequenceResult(boxes, self._read_seconds(sequence, len(boxes)), self._read_diagnostics(sequence))
+        seconds, shared_by = self._read_seconds(sequence, len(boxes))
+        return SequenceResult(boxes, seconds, self._read_diagnostics(sequence), shared_by)
 
-    def _read_seconds(self, sequence: str, frames: int) -> np.ndarray:
+    def _read_seconds(self, sequence: str, frames: int) -> tuple[np.ndarray, str]:
+        """The times, and who shared the machine."""
         # Times are a measurement beside the result: without them (deleted, foreign) the boxes are still good.
+        unknown, shared_by = np.full(frames, np.nan), ""
         try:
             text = self._path(sequence, ".times.txt").read_text(encoding="utf-8")
+            if text.startswith(_SHARED):
+                shared_by, _, text = text.removeprefix(_SHARED).partition("\n")
             seconds = np.array([float(x) for x in text.split()], np.float64)
         except (OSError, ValueError):
-            return np.full(frames, np.nan)
-        return seconds if len(seconds) == frames else np.full(frames, np.nan)
+            return unknown, shared_by
+        return seconds if len(seconds) == frames else unknown, shared_by
 
     def _read_diagnostics(self, sequence: str) -> dict[str, np.ndarray]:
         path = self._path(sequence, ".diagnostics.npz")
@@ -152,6 +166,8 @@ class RunStore(StoredRun):
         boxes: np.ndarray,
         seconds: np.ndarray,
         diagnostics: Mapping[str, np.ndarray] | None = None,
+        *,
+        shared_by: str = "",
     ) -> None:
         """Stores a sequence; it counts as done when this returns, and not before.
 
@@ -160,6 +176,7 @@ class RunStore(StoredRun):
           boxes: `[N, 4]`, (x, y, w, h), 0-based pixels, finite.
           seconds: `[N]`, wall time of each frame.
           diagnostics: named numeric arrays `[N, ...]`.
+          shared_by: who had the machine at that time, see `SequenceResult`.
 
         Raises:
           UserError: the files cannot be written (any more).
@@ -169,7 +186,8 @@ class RunStore(StoredRun):
             raise ValueError(f"{sequence}: {len(boxes)} boxes but times of shape {list(seconds.shape)}")
         try:
             self.record_environment()
-            write_text(self._path(sequence, ".times.txt"), "".join(f"{s:.6f}\n" for s in seconds))
+            remark = f"{_SHARED}{shared_by}\n" if shared_by else ""
+            write_text(self._path(sequence, ".times.txt"), remark + "".join(f"{s:.6f}\n" for s in seconds))
             if diagnostics:
                 _write_arrays(self._path(sequence, ".diagnostics.npz"), diagnostics, len(boxes))
             write_boxes(self._path(sequence, ".txt"), boxes)
@@ -179,18 +197,21 @@ class RunStore(StoredRun):
 
     def record_environment(self) -> None:
         """Notes in `run.json` where results are computed now; warns if others were computed elsewhere."""
-        info = run_record.read(self.directory)  # again: another process may have added its environment meanwhile
-        known = [{k: v for k, v in e.items() if k != "since"} for e in info["environments"]]
-        if self._environment in known:
+        if self._environment in environments(run_record.read(self.directory)):
             return
-        if known:
-            _log.warning(
-                "the stored results in %s were computed in another environment: %s",
-                self.directory,
-                provenance.differences(known[-1], self._environment),
-            )
-        info["environments"].append({"since": provenance.now(), **self._environment})
-        run_record.write(self.directory, info)
+        with _alone(self.directory):
+            info = run_record.read(self.directory)  # again: another process may have added its environment meanwhile
+            known = environments(info)
+            if self._environment in known:
+                return
+            if known:
+                _log.warning(
+                    "the stored results in %s were computed in another environment: %s",
+                    self.directory,
+                    provenance.differences(known[-1], self._environment),
+                )
+            info["environments"].append({"since": provenance.now(), **self._environment})
+            run_record.write(self.directory, info)
         self.info = info
 
 
@@ -216,7 +237,14 @@ def open_run(
     _make_writable(directory)
     _remove_stale(directory)
     store = RunStore(directory, {}, environment if environment is not None else provenance.environment())
-    new = run_record.new(benchmark, run)
+    with _alone(directory):
+        _identify(store, benchmark, run)
+    return store
+
+
+def _identify(store: RunStore, benchmark: str, run: Run) -> None:
+    """Gives a run its `info`, from its `run.json`, which is written if the run is new."""
+    directory, new = store.directory, run_record.new(benchmark, run)
     if (directory / "run.json").exists():
         store.info = run_record.read(directory)
         if store.info["identity"] != new["identity"] or store.benchmark != benchmark:
@@ -229,7 +257,16 @@ def open_run(
     else:
         store.info = new
         run_record.write(directory, new)
-    return store
+
+
+def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
+    """Inside, no other process looks at a run's `run.json` or changes it."""
+    return locked(directory / ".run.lock")
+
+
+def environments(info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `run.json` says of where the run was computed, in the order of time, without the dates."""
+    return [{key: value for key, value in each.items() if key != "since"} for each in info["environments"]]
 
 
 def is_new(results_dir: Path, benchmark: str, run: Run) -> bool:
@@ -273,7 +310,7 @@ def _file_stem(name: str) -> str:
 
 
 def _make_writable(directory: Path) -> None:
-    probe = directory / f".probe.{os.getpid()}.tmp"
+    probe = directory / f".probe.{token()}.tmp"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe.write_text("probe", encoding="utf-8")

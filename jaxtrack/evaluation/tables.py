@@ -21,9 +21,10 @@ from rich.text import Text
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics
 from jaxtrack.evaluation.comparison import ATTRIBUTES, Comparison, Spread, TrackerResult
+from jaxtrack.evaluation.footnotes import Footnotes
 from jaxtrack.files import write_text
 
-NOT_COMPARED = "Rows with fewer sequences are means over those sequences and are not compared with the others."
+NOT_COMPARED = "Rows with fewer or other sequences are means over those sequences and are not compared with the others."
 
 # Narrow, so that the summary with its run ids fits a terminal of 80 columns.
 _LOOK: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
@@ -34,8 +35,8 @@ def summary_table(comparison: Comparison) -> Table:
     names = comparison.sequences
     headlines = [[t.headline(metric, names) for metric in comparison.printed] for t in comparison.trackers]
     compared = comparable(comparison)
-    caption = None if all(compared) else NOT_COMPARED
-    table = Table(title=Text(_headline(comparison)), caption=caption, **_LOOK)
+    notes = notes_of(comparison)
+    table = titled(_headline(comparison), [*([] if all(compared) else [NOT_COMPARED]), *notes.lines])
     table.add_column("tracker", overflow="fold")
     for metric in comparison.printed.values():
         table.add_column(metric.label.replace(" ", "\n"), justify="right", no_wrap=True)
@@ -49,7 +50,8 @@ def summary_table(comparison: Comparison) -> Table:
         count = f"{len(covered)}" if len(covered) == len(names) else f"{len(covered)}/{len(names)}"
         fps = tracker.median_fps(names)
         ids = "\n".join(tracker.run_ids)
-        table.add_row(_label(tracker), *cells, "-" if math.isnan(fps) else f"{fps:.1f}", count, Text(ids))
+        name = Text(tracker.name + notes.raised(tracker.remark))
+        table.add_row(name, *cells, "-" if math.isnan(fps) else f"{fps:.1f}", count, Text(ids))
     return table
 
 
@@ -236,16 +238,22 @@ def _headline(comparison: Comparison) -> str:
 
 def _tracker_columns(comparison: Comparison, first: str, metric: str) -> Table:
     title = f"{metrics.metric_named(metric).label}, {_headline(comparison)}"
-    table = Table(title=Text(title), **_LOOK)
+    notes = notes_of(comparison)
+    table = titled(title, notes.lines)
     table.add_column(first)
     for tracker in comparison.trackers:
-        table.add_column(_label(tracker), justify="right")
+        table.add_column(Text(tracker.name + notes.raised(tracker.remark)), justify="right")
     return table
 
 
-def _label(tracker: TrackerResult) -> Text:
-    # The remark stands on a line of its own, so that columns stay narrow.
-    return Text(f"{tracker.name}\n({tracker.remark})" if tracker.remark else tracker.name)
+def notes_of(comparison: Comparison) -> Footnotes:
+    """The remarks that readers must be shown of the trackers."""
+    return Footnotes(tracker.remark for tracker in comparison.trackers)
+
+
+def titled(title: str, below: Sequence[str]) -> Table:
+    """An empty table with its title, and lines below it."""
+    return Table(title=Text(title), caption=Text("\n".join(below)) if below else None, caption_justify="left", **_LOOK)
 
 
 def _add_row(table: Table, name: str, values: Sequence[Spread], compared: Sequence[bool] | None = None) -> None:

@@ -171,6 +171,8 @@ def test_a_broken_image_names_its_file_and_keeps_what_is_complete(broken, tmp_pa
         ("--opencv-mil.search-radius=6", "did you mean --opencv-mil.search-radius-px"),
         ("--opencv_mil.track_radius_pxs=6", "did you mean --opencv-mil.track-radius-px"),
         ("--benchmrk=otb100", "did you mean --benchmark?"),
+        ("--dataset=otb100", "There is no option --dataset: did you mean --benchmark?"),
+        ("--data_root=DIR", "did you mean --data-dir?"),
         ("--deeptrack.sampling.particles=80", "its tracker is not among those of --tracker"),
         (
             "--siamban-nano.penalty=0.1",

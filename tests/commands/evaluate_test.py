@@ -15,7 +15,7 @@ from command_line import box_files, error_of, without
 
 from jaxtrack import trackers
 from jaxtrack.__main__ import main
-from jaxtrack.commands import evaluate
+from jaxtrack.commands import _benchmark_choice, evaluate
 from jaxtrack.data.boxfiles import read_boxes
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.evaluation import metrics, runner
@@ -97,7 +97,7 @@ def test_missing_sequences_are_named_and_the_title_says_part(options, capsys):
 
 def test_a_few_missing_sequences_are_all_named():
     names = tuple("ABCDEFGHIJ")
-    assert evaluate._shortened(Benchmark("mine", "Mine", [], names)) == "A, B, C, D, E, F, G, H, I, J"
+    assert _benchmark_choice.shortened(Benchmark("mine", "Mine", [], names)) == "A, B, C, D, E, F, G, H, I, J"
 
 
 def test_options_of_a_tracker_reach_its_config(options, tmp_path):
@@ -203,20 +203,22 @@ def test_help_shows_the_options_of_the_chosen_trackers_alone(capsys):
 
 
 def test_full_asks_for_the_full_list(capsys):
-    assert evaluate._benchmark_name(evaluate.Options(full=True)) == "procedural-full"
+    assert _benchmark_choice.canonical_name("procedural", full=True) == "procedural-full"
     assert "otb100 has no short and full list" in error_of("evaluate", capsys, "--full", "--benchmark=otb100")
 
 
 def test_download_fetches_the_sequences_that_were_asked_for(options, monkeypatch, data_dir, tmp_path):
     fetched = []
-    monkeypatch.setattr(evaluate, "download", lambda names, folder, progress: fetched.append((list(names), folder)))
+    monkeypatch.setattr(
+        _benchmark_choice, "download", lambda names, folder, progress: fetched.append((list(names), folder))
+    )
     assert run(*options, "--sequences=Deer", "--download") == 0
     assert fetched == [(["Deer"], data_dir)]
 
 
 def test_download_of_a_whole_benchmark_asks_for_all_of_it(options, monkeypatch):
     fetched = []
-    monkeypatch.setattr(evaluate, "download", lambda names, folder, progress: fetched.append(list(names)))
+    monkeypatch.setattr(_benchmark_choice, "download", lambda names, folder, progress: fetched.append(list(names)))
     assert run(*without(options, "--sequences"), "--download") == 0
     assert len(fetched[0]) == 51
 

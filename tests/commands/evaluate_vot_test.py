@@ -120,6 +120,9 @@ def test_experiments_have_tables_of_their_own_and_ranks_together(tmp_path, capsy
     # Bad has no frame that counts for accuracy, and a failure in each repetition.
     assert "Good (published)  1.00 / 1.00  1.00 / 1.00  1.00" in ranks
     assert "Bad (published)   2.00 / 2.00  2.00 / 2.00  2.00" in ranks
+    page = html_pages.parse((tmp_path / "results/reports/vot2013/Good+Bad/report.html").read_text("utf-8"))
+    rows = html_pages.rows(html_pages.section(page, "ranks"))
+    assert rows == [["Good (published)", *["1.00"] * 5], ["Bad (published)", *["2.00"] * 5]]
 
 
 def test_options_become_the_settings_of_the_runs():

@@ -82,7 +82,7 @@ def test_a_camera_without_images(options, out, capsys, monkeypatch):
 def test_a_frame_of_another_size_in_the_middle(folder, options, out, capsys):
     cv2.imwrite(str(folder / "0003.png"), frames(1, (40, 64))[0])
     line = error_of(capsys, folder, *options)
-    assert "frame 4" in line
+    assert "frame 3 (" in line
     assert "0003.png) has 64x40 pixels, the first one 64x48" in line
     assert nothing_is_left(out)
 
@@ -133,6 +133,28 @@ def test_a_box_that_is_not_in_the_first_frame(clip, options, out, capsys, box, m
     assert line.startswith(f"error: --box {box}: the first box ")
     assert message in line
     assert nothing_is_left(out)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("--box 36 26 16 12", ": --box 36,26,16,12"),
+        ("--box=36 26 16 12", ": --box 36,26,16,12"),
+        ("--box 36, 26, 16, 12", ": --box 36,26,16,12"),
+        ("--box 36.5,26 -16,12", ": --box 36.5,26,-16,12"),
+        ("--box -36 26 16", ""),
+    ],
+)
+def test_a_box_of_several_words_is_told_how_to_be_written(clip, options, out, capsys, words, meant):
+    line = error_of(capsys, clip, *without_box(options), *words.split())
+    said = words.removeprefix("--box").lstrip("= ")
+    assert line.startswith(f"error: --box {said}: the four numbers of a box, x,y,w,h: left, top, width and height")
+    assert line.endswith(f"are one word with commas and without blanks{meant}")
+    assert nothing_is_left(out)
+
+
+def test_a_camera_may_follow_a_box(options, capsys):
+    assert "there is no camera 93" in error_of(capsys, *without_box(options), "--box", "36,26,16,12", 93)
 
 
 def test_a_box_and_a_selection(clip, options, capsys):
@@ -225,6 +247,7 @@ def test_trackers(clip, options, capsys):
 
 def test_an_option_that_is_not_there(clip, options, capsys):
     assert "did you mean --frames" in error_of(capsys, clip, *options, "--frame=3")
+    assert "There is no option --bbox: did you mean --box?" in error_of(capsys, clip, *options, "--bbox=1,2,3,4")
 
 
 def test_the_sizes_here_are_what_the_messages_say():

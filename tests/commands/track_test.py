@@ -16,7 +16,7 @@ from tiny_videos import FakeCamera, cut_off, frames, number_of, read_file, write
 
 from jaxtrack import run, streaming, trackers
 from jaxtrack.__main__ import main
-from jaxtrack.commands import _box_selection
+from jaxtrack.commands import _box_option, _box_selection
 from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.data.video_file import VideoFile
 from jaxtrack.evaluation.runner import session_seed
@@ -98,6 +98,40 @@ def test_the_boxes_of_a_video_file_are_those_of_a_run_bit_for_bit(clip, out):
     assert track(clip, out, "--box", BOX, "--seed=3") == 0
     assert_track(out / "boxes.csv", run(wandering, WANDERING_PARAMS, clip, box_of(BOX), seed=3))
     assert [path.name for path in out.iterdir()] == ["boxes.csv"]
+
+
+@pytest.mark.parametrize(
+    ("box", "share", "corners"),
+    [
+        ("40,20,56,40", "70%", "; if these are the corners left,top,right,bottom, write --box 40,20,16,20"),
+        ("40,20,24,40", "30%", ""),  # 24 cannot be a right end
+        ("-10,10,20,16", "50%", ""),  # nor -10 a left end
+        ("40,20,30,28", "20%", None),  # a fifth, as a target that leaves the image
+        ("36,26,16,12", "0%", None),
+    ],
+)
+def test_a_box_that_leaves_the_image_by_a_good_part_is_doubted(box, share, corners):
+    doubt = _box_option.check(box_of(box), (48, 64))
+    if corners is None:
+        assert doubt == ""
+    else:
+        assert doubt.startswith(f"--box {box}: {share} of the box, x,y,w,h: left, top, width and height")
+        assert ("corners" in doubt) == bool(corners)
+        assert corners in doubt
+
+
+def test_a_doubtful_box_is_tracked_and_warned_of(clip, out, capsys):
+    assert track(clip, out, "--box=40,20,56,40") == 0
+    assert "warning: --box 40,20,56,40: 70% of the box" in capsys.readouterr().err
+    assert track(clip, out, "--box", BOX) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_folders_that_were_made_are_named(clip, out, capsys):
+    assert track(clip, out, "--box", BOX, f"--out={out / 'video'}") == 0
+    assert f"Folders made for it: {out}\n" in capsys.readouterr().out
+    assert track(clip, out, "--box", BOX) == 0
+    assert "Folders made" not in capsys.readouterr().out
 
 
 def test_the_video_shows_every_frame_with_its_box(tmp_path, out):
@@ -203,6 +237,7 @@ def test_an_older_result_is_replaced(clip, out):
 
 
 def test_the_summary_tells_of_frames_speed_scores_and_files(clip, out, capsys):
+    out.mkdir()
     assert track(clip, out, "--box", BOX, "--box", OTHER) == 0
     captured = capsys.readouterr()
     assert captured.err == ""

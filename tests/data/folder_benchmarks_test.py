@@ -78,6 +78,28 @@ def test_other_uav123_sequences_are_whole_folders_also_in_a_flat_copy(tmp_path, 
         benchmarks.load("uav20l", tmp_path)
 
 
+def test_uav123_at_10_fps_is_not_taken_for_uav123_nor_the_reverse(tmp_path, write):
+    for folder, rows in (("slow", 251), ("fast", 751)):  # car1_1 has the images 1 to 751 at 30 fps
+        write(f"{folder}/data_seq/car1", ["000001.jpg", "000002.jpg"])
+        for name in ("boat9", "car1_1"):
+            write.text(f"{folder}/anno/{name}.txt", *["3,4,5,6"] * rows)
+    slow, fast = tmp_path / "slow", tmp_path / "fast"
+    said = (
+        r"^boat9: the annotations in .*slow/anno are those of UAV123@10fps, not of UAV123 \(car1_1 has 251 rows there, "
+        r"but 751 frames in UAV123\): name the other benchmark, or copy the files of UAV123$"
+    )
+    with pytest.raises(UserError, match=said):
+        benchmarks.load("uav123", slow, ("boat9",), images=False)
+    with pytest.raises(
+        UserError, match=r"^boat9: .*fast/anno are those of UAV123, not of UAV123@10fps \(car1_1 has 751"
+    ):
+        benchmarks.load("uav123_10fps", fast, images=False)
+    for name, folder in (("uav123", fast), ("uav123_10fps", slow)):
+        assert len(only_sequence(name, folder, sequences=("boat9",), images=False)) in (251, 751)
+    [info] = [info for info in benchmarks.catalogue("uav123", slow) if info.found]
+    assert info.problem.startswith("car1_1: the annotations in ")  # before the images that are missing
+
+
 def test_uav20l_takes_its_images_from_uav123(tmp_path, write):
     write("data_seq/UAV123/car9", [f"{i:06d}.jpg" for i in range(1, 1880)])
     write.text("anno/UAV20L/car9.txt", *["3,4,5,6"] * 1879)

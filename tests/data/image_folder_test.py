@@ -67,14 +67,14 @@ def test_a_grey_jpeg_becomes_three_equal_channels(folder):
 @pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n but nothing more"])
 def test_a_file_that_is_no_image_is_refused_when_it_is_read(folder, data):
     frames = folder(a_png=png(RGB), b_png=data)
-    with pytest.raises(UserError, match=rf"^Skiing: frame 2 \(.*b\.png\) does not decode .* \({len(data)} bytes\)"):
+    with pytest.raises(UserError, match=rf"^Skiing: frame 1 \(.*b\.png\) does not decode .* \({len(data)} bytes\)"):
         frames[1]
 
 
 def test_a_jpeg_that_was_cut_off_is_refused(folder, jpeg):
     frames = folder(a_jpg=jpeg(), b_jpg=jpeg()[:-20])
     assert frames[0].shape == (12, 16, 3)
-    with pytest.raises(UserError, match=r"frame 2 .* does not decode"):
+    with pytest.raises(UserError, match=r"frame 1 .* does not decode"):
         frames[1]
 
 
@@ -82,20 +82,20 @@ def test_a_jpeg_that_was_cut_off_is_refused_even_if_opencv_decodes_it(folder, jp
     monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((12, 16, 3), np.uint8))  # as OpenCV 4 does
     frames = folder(a_jpg=jpeg(), b_jpg=jpeg()[:-20])
     assert frames[0].shape == (12, 16, 3)
-    with pytest.raises(UserError, match=r"frame 2 .* does not decode"):
+    with pytest.raises(UserError, match=r"frame 1 .* does not decode"):
         frames[1]
 
 
 def test_an_image_that_vanished_is_refused(folder):
     frames = folder(a_png=png(RGB))
     frames.paths[0].unlink()
-    with pytest.raises(UserError, match=r"Skiing: frame 1 \(.*a\.png\) cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"Skiing: frame 0 \(.*a\.png\) cannot be read: No such file"):
         frames[0]
 
 
 def test_an_image_of_another_size_is_refused(folder):
     frames = folder(a_png=png(RGB), b_png=png(RGB[:, :5]))
-    with pytest.raises(UserError, match=r"Skiing: frame 2 .* has 5x4 pixels, the first one 6x4"):
+    with pytest.raises(UserError, match=r"Skiing: frame 1 .* has 5x4 pixels, the first one 6x4"):
         frames[1]
 
 
@@ -113,5 +113,5 @@ def test_a_file_in_place_of_a_folder_is_told_what_to_do(tmp_path):
 
 
 def test_a_folder_without_a_name_is_the_video(tmp_path):
-    with pytest.raises(UserError, match=r"^the video: frame 1 \("):
+    with pytest.raises(UserError, match=r"^the video: frame 0 \("):
         ImageFolder("", [tmp_path / "missing.png"])[0]

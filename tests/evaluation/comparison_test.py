@@ -120,6 +120,18 @@ def test_stored_runs_that_differ_only_in_the_seed_become_one_tracker(tmp_path):
     assert list(tadt.scores[0]) == ["B"]
 
 
+def test_sequences_on_a_shared_machine_have_no_speed(tmp_path):
+    boxes, seconds = np.full((3, 4), 4.0), np.array([5.0, 0.1, 0.1])
+    for seed, sharing in ((1, {"B": "2 workers"}), (2, {"A": "2 workers", "B": "2 workers"})):
+        results = store.open_run(tmp_path, "toy", Run("mdnet", {}, seed=seed), environment={})
+        for name in ("A", "B"):
+            results.write(name, boxes, seconds * seed, shared_by=sharing.get(name, ""))
+    [mdnet] = comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))
+    assert mdnet.fps == {"A": pytest.approx(10)}
+    assert mdnet.median_fps(("A", "B")) == pytest.approx(10)
+    assert np.isnan(mdnet.median_fps(("B",)))
+
+
 def test_a_stored_run_keeps_the_benchmark_that_its_constants_were_chosen_on(tmp_path):
     stored(tmp_path, Run("tuned", {"tuned_on": "OTB100"}, seed=1))
     stored(tmp_path, Run("untuned", {}, seed=1))

@@ -29,13 +29,15 @@ def test_the_table_has_a_row_for_each_tracker_and_the_best_is_bold():
     best = r"\textbf{0.500} {\footnotesize $\pm$ 0.283}"  # of 0.3 and 0.7
     assert body == [
         " & ".join([r"my\_net", *[best] * 5, "20.0"]) + r" \\",
-        " & ".join([r"poor (tuned on A\&B)", *["0.150"] * 5, "--"]) + r" \\",
+        " & ".join([r"poor\textsuperscript{1}", *["0.150"] * 5, "--"]) + r" \\",
     ]
+    assert text.endswith("\\end{tabular}\n\n{\\footnotesize \\textsuperscript{1} tuned on A\\&B\\par}\n\\end{table}\n")
+    assert "tuned" not in body
 
 
 def test_a_row_with_fewer_sequences_says_so():
-    text = latex.summary(comparing(result("part", {"A": 0.9}), result("whole", {"A": 0.1, "B": 0.1})))
-    assert "part, 1 of 2 sequences & 0.900" in text
+    text = latex.summary(comparing(result("part", {"A": 0.9}, chosen_on="C"), result("whole", {"A": 0.1, "B": 0.1})))
+    assert r"part\textsuperscript{1}, 1 of 2 sequences & 0.900" in text
     assert "are not compared with the others" in text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import comparison, metrics, plots
+from jaxtrack.evaluation import comparison, figures, metrics, plots
 
 
 def score(level):
@@ -100,7 +100,7 @@ def test_weights_that_were_chosen_on_test_data_are_labelled_in_the_legend():
 
 
 def test_a_plot_without_any_curve_is_drawn_all_the_same(tmp_path):
-    assert plots.save(plots.success_plot(comparing()), tmp_path / "empty")[0].exists()
+    assert figures.save(plots.success_plot(comparing()), tmp_path / "empty")[0].exists()
 
 
 def test_names_with_signs_that_matplotlib_reads_are_shown_as_they_are(tmp_path):
@@ -116,8 +116,8 @@ def test_a_long_title_is_wrapped():
 
 
 def test_files_are_the_same_byte_for_byte_when_drawn_twice(tmp_path):
-    first = plots.save(plots.success_plot(THREE), tmp_path / "first")
-    second = plots.save(plots.success_plot(THREE), tmp_path / "second")
+    first = figures.save(plots.success_plot(THREE), tmp_path / "first")
+    second = figures.save(plots.success_plot(THREE), tmp_path / "second")
     assert [path.name for path in first] == ["first.png", "first.svg"]
     for a, b in zip(first, second, strict=True):
         assert a.read_bytes() == b.read_bytes()
@@ -125,17 +125,17 @@ def test_files_are_the_same_byte_for_byte_when_drawn_twice(tmp_path):
 
 
 def test_the_png_shows_the_curves_in_their_colours(tmp_path):
-    path, _ = plots.save(plots.success_plot(THREE), tmp_path / "plot")
+    path, _ = figures.save(plots.success_plot(THREE), tmp_path / "plot")
     image = cv2.imread(str(path))[..., ::-1].astype(int)
     for colour in ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73)):
         assert (np.abs(image - colour).sum(axis=-1) < 12).sum() > 300
 
 
 def test_the_users_settings_neither_matter_nor_change(tmp_path):
-    plain = plots.save(plots.success_plot(THREE), tmp_path / "plain")[1].read_bytes()
+    plain = figures.save(plots.success_plot(THREE), tmp_path / "plain")[1].read_bytes()
     with mpl.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "svg.hashsalt": "mine"}):
         before = dict(mpl.rcParams)
-        changed = plots.save(plots.success_plot(THREE), tmp_path / "changed")[1].read_bytes()
+        changed = figures.save(plots.success_plot(THREE), tmp_path / "changed")[1].read_bytes()
         assert dict(mpl.rcParams) == before
     assert plain == changed
 
@@ -231,9 +231,9 @@ def test_a_radar_of_two_attributes_is_refused():
 
 
 def test_svg_for_a_page_has_its_letters_as_text_and_is_always_the_same():
-    text = plots.svg_text(plots.success_plot(comparing(result("a<b", 0.5))))
+    text = figures.svg_text(plots.success_plot(comparing(result("a<b", 0.5))))
     assert "a&lt;b [0.250]</text>" in text
-    assert plots.svg_text(plots.success_plot(comparing(result("a<b", 0.5)))) == text
+    assert figures.svg_text(plots.success_plot(comparing(result("a<b", 0.5)))) == text
 
 
 def normalised(level):

@@ -140,6 +140,28 @@ def test_the_last_frame_of_all_always_gets_a_line(log, clock, lines):
     assert lines == ["mil, seed 0: Deer 4/4 frames, 2.0 fps; 4/4 frames in all"]
 
 
+def test_what_is_run_side_by_side_is_named_as_it_changes(log, clock, lines):
+    log.begin(100)
+    log.sequence("2 workers", "4 sequences", 100)
+    log.beside("2 workers: Deer, Couple")
+    clock.now = 20.0
+    log.frames(10)
+    log.beside("2 workers: Deer, Dog")
+    clock.now = 40.0
+    log.frames(30)
+    assert lines == [
+        "2 workers: Deer, Couple 10/100 frames, 0.5 fps; 10/100 frames in all, ETA -:--:--",
+        "2 workers: Deer, Dog 30/100 frames, 1.0 fps; 30/100 frames in all, ETA 0:01:10",
+    ]
+    file = io.StringIO()
+    with progress.reporter(Console(file=file, force_terminal=True, width=120)) as reporter:
+        reporter.begin(100)
+        reporter.sequence("2 workers", "4 sequences", 100)
+        reporter.beside("2 workers: Deer, Couple")
+        reporter.frames(10)
+    assert "2 workers: Deer, Couple" in file.getvalue()
+
+
 def test_notes_are_lines(log, lines):
     log.note("compiling took 3 s")
     assert lines == ["compiling took 3 s"]

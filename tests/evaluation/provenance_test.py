@@ -113,6 +113,15 @@ def test_the_environment_names_packages_and_devices_and_fits_json():
     assert environment == json.loads(json.dumps(environment))
 
 
+def test_the_number_of_threads_that_xla_is_told_counts_in_the_place_of_the_cores(monkeypatch):
+    monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
+    monkeypatch.delenv("NPROC", raising=False)
+    assert provenance.cpu_count() == 3
+    for said, count in (("8", 8), ("0", 3), ("many", 3)):
+        monkeypatch.setenv("NPROC", said)
+        assert provenance.environment()["cpu_count"] == count
+
+
 def git(folder, *arguments):
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
     command = ["git", "-C", str(folder), *identity, *arguments]

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import logging
 import os
+import threading
 import time
 
 import numpy as np
@@ -124,6 +125,50 @@ def test_boxes_without_good_times_are_read_with_unknown_times(tmp_path):
         assert np.isnan(results.read("Deer").seconds).tolist() == [True, True]
     (results.directory / "Deer.times.txt").unlink()
     assert np.isnan(results.read("Deer").seconds).tolist() == [True, True]
+
+
+def test_times_on_a_shared_machine_are_kept_and_are_no_speed(tmp_path):
+    results = open_run(tmp_path)
+    results.write("Deer", BOXES, SECONDS, shared_by="2 workers")
+    results.write("Coke", BOXES, SECONDS)
+    text = (results.directory / "Deer.times.txt").read_text()
+    assert text == "# shared by 2 workers\n0.500000\n0.031250\n"
+    shared, alone = results.read("Deer"), results.read("Coke")
+    np.testing.assert_array_equal(shared.seconds, SECONDS)
+    assert (shared.shared_by, alone.shared_by) == ("2 workers", "")
+    assert np.isnan(shared.fps)
+    assert alone.fps == 32
+
+
+def slowly(function):
+    def slow(*arguments):
+        time.sleep(0.1)
+        return function(*arguments)
+
+    return slow
+
+
+def at_once(*functions):
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+
+def test_environments_that_two_processes_add_at_once_are_both_kept(tmp_path, monkeypatch):
+    one, other = open_run(tmp_path), open_run(tmp_path, environment=ELSEWHERE)
+    monkeypatch.setattr(store.run_record, "write", slowly(store.run_record.write))
+    at_once(lambda: one.write("Deer", BOXES, SECONDS), lambda: other.write("Coke", BOXES, SECONDS))
+    info = json.loads((one.directory / "run.json").read_text())
+    assert sorted(each["packages"]["jax"] for each in info["environments"]) == ["1.0", "2.0"]
+
+
+def test_of_two_processes_that_begin_a_run_at_once_one_writes_the_record(tmp_path, monkeypatch):
+    written, write = [], store.run_record.write
+    monkeypatch.setattr(store.run_record, "write", slowly(lambda *record: written.append(write(*record))))
+    at_once(lambda: open_run(tmp_path), lambda: open_run(tmp_path))
+    assert len(written) == 1
 
 
 def test_results_of_another_run_in_the_folder_are_refused_in_words(tmp_path):

@@ -53,26 +53,37 @@ def read_csv(path):
 
 
 def test_constants_that_were_chosen_on_test_data_are_labelled():
-    text = rendered(
-        tables.summary_table(comparing(GOOD, result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100"))), width=120
-    )
-    assert [line.strip() for line in text.splitlines() if "tuned" in line] == ["(tuned on OTB100)"]
+    mine = result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100")
+    lines = [line.strip() for line in rendered(tables.summary_table(comparing(GOOD, mine))).splitlines()]
+    assert [line for line in lines if "tuned" in line] == ["¹ tuned on OTB100"]
+    assert [line.split()[0] for line in lines if "0.500" in line] == ["good", "mine¹"]
+
+
+def test_a_remark_takes_no_line_of_the_rows_within_80_columns():
+    remark = "six targets of OTB-100, because no other test data was at hand when it was trained"
+    rows = [result(name, {"A": 0.5, "B": 0.5}, chosen_on=remark) for name in ("siamban_nano", "siamban_pico")]
+    text = rendered(tables.summary_table(comparing(*rows)))
+    first, second, end, note, *_ = [line.strip() for line in text.splitlines()[5:]]
+    assert first.split()[0] == "siamban_nano¹"
+    assert second.split()[0] == "siamban_pico¹"
+    assert (end, note) == ("", "¹ weights chosen on six targets of OTB-100, because no other test data was at")
 
 
 def test_weights_that_were_chosen_on_test_data_are_labelled(tmp_path):
     mine = result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100", chosen_on="two videos")
     text = rendered(tables.summary_table(comparing(GOOD, mine)), width=140)
-    assert "(tuned on OTB100; weights chosen on two videos)" in [line.strip() for line in text.splitlines()]
+    assert "¹ tuned on OTB100; weights chosen on two videos" in [line.strip() for line in text.splitlines()]
     *files, summary = tables.write_tables(comparing(GOOD, mine), tmp_path)
     for path in files:
         assert {(row["tracker"], row["chosen_on"]) for row in read_csv(path)} == {("good", ""), ("mine", "two videos")}
     assert [tracker["chosen_on"] for tracker in json.loads(summary.read_text())["trackers"]] == ["", "two videos"]
 
 
-def test_the_label_stands_over_columns_and_in_the_files(tmp_path):
+def test_the_number_of_the_remark_stands_over_columns_and_in_the_files(tmp_path):
     compared = comparing(GOOD, result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100"))
     for table in (tables.sequence_table(compared), tables.attribute_table(compared)):
-        assert "mine\n(tuned on OTB100)" in [str(column.header) for column in table.columns]
+        assert [str(column.header) for column in table.columns][1:] == ["good", "mine¹"]
+        assert str(table.caption) == "¹ tuned on OTB100"
     *files, summary = tables.write_tables(compared, tmp_path)
     for path in files:
         rows = read_csv(path)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtrack.compilation import enable_compilation_cache
 from jaxtrack.data.procedural import bodies, motion, palettes, render, scene
 from jaxtrack.data.procedural.scene import Challenge, SceneConfig
 from jaxtrack.data.sequences import Benchmark, Sequence
@@ -179,6 +180,8 @@ def load_full(data_dir: Path | None = None) -> Benchmark:
 
 @functools.cache
 def _benchmark(name: str, title: str, frames: int, draws: int) -> Benchmark:
+    if jax.process_count() == 1:  # see `Program`
+        enable_compilation_cache()  # a report of stored results shows images, and would compile for seconds each time
     sequences = [_sequence(index, draw, frames) for draw in range(draws) for index in range(len(RECIPES))]
     return Benchmark(name, title, tuple(sequences))
 

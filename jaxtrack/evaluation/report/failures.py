@@ -26,6 +26,7 @@ class Failure:
       sequence: its name.
       frame: the first of the frames, 0-based.
       frames: how many of them have an annotation.
+      unannotated: how many frames without one lie between the first and `found_again`, or the end.
       found_again: the first frame thereafter whose overlap is above 0; None if there is none.
       truth: `[4]`, (x, y, w, h), the annotation of the first frame.
       box: `[4]`, the tracker's box there.
@@ -34,6 +35,7 @@ class Failure:
     sequence: str
     frame: int
     frames: int
+    unannotated: int
     found_again: int | None
     truth: np.ndarray
     box: np.ndarray
@@ -54,15 +56,17 @@ def find(sequence: str, boxes: np.ndarray, truth: np.ndarray, valid: np.ndarray)
     rows = metrics.prepare(boxes, truth)
     annotated = np.flatnonzero(valid)
     lost = np.concatenate([[False], overlaps[annotated] <= 0, [False]])
-    edges = np.flatnonzero(lost[1:] != lost[:-1])  # a start, an end, a start, ...
+    edges = np.flatnonzero(lost[1:] != lost[:-1]).tolist()  # a start, an end, a start, ...
+    counted = [*annotated.tolist(), len(truth)]
     return [
         Failure(
             sequence=sequence,
-            frame=int(annotated[start]),
-            frames=int(end - start),
-            found_again=int(annotated[end]) if end < len(annotated) else None,
-            truth=np.asarray(truth[annotated[start]], np.float64),
-            box=rows[annotated[start]],
+            frame=counted[start],
+            frames=end - start,
+            unannotated=counted[end] - counted[start] - (end - start),
+            found_again=counted[end] if end < len(annotated) else None,
+            truth=np.asarray(truth[counted[start]], np.float64),
+            box=rows[counted[start]],
         )
         for start, end in zip(edges[::2], edges[1::2], strict=True)
     ]

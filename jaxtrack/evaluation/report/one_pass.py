@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxtrack.data.sequences import Benchmark
-from jaxtrack.evaluation import plots, tables
+from jaxtrack.evaluation import figures, plots, tables
 from jaxtrack.evaluation.comparison import ATTRIBUTES, Comparison, Spread, TrackerResult
 from jaxtrack.evaluation.report import confidence, failures, page, sources
 from jaxtrack.evaluation.report.failures import Failure
@@ -74,13 +74,14 @@ def summary(comparison: Comparison) -> Table:
         covered, fps = len(tracker.covered(comparison.sequences)), tracker.median_fps(comparison.sequences)
         part = () if covered == len(comparison.sequences) else (f"of {len(comparison.sequences)}",)
         runs = Cell(str(len(tracker.scores)), value=len(tracker.scores))
-        rows.append([_name(tracker), *cells, page.number(fps, 1), Cell(str(covered), part, covered), runs])
+        name = _name(comparison, tracker)
+        rows.append([name, *cells, page.number(fps, 1), Cell(str(covered), part, covered), runs])
     labels = [metric.label for metric in comparison.metrics.values()]
     numeric = [Column(label) for label in (*labels, "frames/s", "sequences", "runs")]
     caption = f"{comparison.protocol} on {comparison.title}; bold: the best."
     if not all(comparable):
         caption += f" {tables.NOT_COMPARED}"
-    return Table(caption, [Column("tracker", numeric=False), *numeric], rows, sortable=True)
+    return _table(comparison, caption, [Column("tracker", numeric=False), *numeric], rows)
 
 
 def intervals(comparison: Comparison, tracker: TrackerResult, metric: str) -> confidence.Interval:
@@ -109,14 +110,15 @@ def per_sequence(comparison: Comparison, benchmark: Benchmark) -> Table:
     means = {metric: _cells(_headlines(comparison, metric), tables.comparable(comparison)) for metric in shown}
     total = Cell(str(sum(lengths[name] for name in comparison.sequences)))
     columns = [Column("sequence", numeric=False), Column("frames"), Column("attributes", numeric=False)]
+    notes = tables.notes_of(comparison)
     columns += [
-        Column(comparison.metrics[metric].label, note=tracker.remark, group=tracker.name)
+        Column(comparison.metrics[metric].label, mark=notes.mark(tracker.remark), group=tracker.name)
         for tracker in comparison.trackers
         for metric in shown
     ]
     foot = [[Cell("mean", ("of frames the sum",)), total, Cell(""), *_interleaved(means)]]
     caption = "Every sequence; a click on a column's head sorts."
-    return Table(caption, columns, rows, foot, sortable=True)
+    return _table(comparison, caption, columns, rows, foot)
 
 
 def speed(comparison: Comparison, runs: Mapping[str, StoredRun]) -> Table:
@@ -128,10 +130,10 @@ def speed(comparison: Comparison, runs: Mapping[str, StoredRun]) -> Table:
         numbers = [page.number(value, 1) for value in (tracker.median_fps(comparison.sequences), *ends)]
         found = [e for run_id in tracker.run_ids if run_id in runs for e in runs[run_id].info.get("environments", [])]
         devices = sorted({str(e.get("devices", {}).get("kind", "unknown")) for e in found})
-        rows.append([_name(tracker), *numbers, Cell(", ".join(devices) or "unknown")])
+        rows.append([_name(comparison, tracker), *numbers, Cell(", ".join(devices) or "unknown")])
     columns = [Column("tracker", numeric=False), *map(Column, ("median", "slowest", "fastest"))]
     caption = "Frames per second of whole sequences; the first frame and the reading of images do not count."
-    return Table(caption, [*columns, Column("device", numeric=False)], rows, sortable=True)
+    return _table(comparison, caption, [*columns, Column("device", numeric=False)], rows)
 
 
 def _explained(comparison: Comparison) -> str:
@@ -146,7 +148,7 @@ def _explained(comparison: Comparison) -> str:
 def _figures(comparison: Comparison) -> page.Figures:
     drawings = []
     for kind, draw in plots.curves(comparison).items():
-        svg = page.inline_svg(plots.svg_text(draw(comparison)), kind)
+        svg = page.inline_svg(figures.svg_text(draw(comparison)), kind)
         drawings.append((f"{_KINDS.get(kind, kind)} plot, {comparison.title}.", svg))
     return page.Figures(drawings)
 
@@ -158,7 +160,7 @@ def _attributes(comparison: Comparison) -> list[page.Block]:
         return [page.Paragraph("The benchmark does not label its sequences with attributes.")]
     radar = []
     if len(labels) > 2:
-        svg = page.inline_svg(plots.svg_text(plots.attribute_radar(comparison)), "radar")
+        svg = page.inline_svg(figures.svg_text(plots.attribute_radar(comparison)), "radar")
         radar = [page.Figures([(f"{number} by attribute, from the centre outwards.", svg)])]
     rows, drawings = [], []
     for i, label in enumerate(labels):
@@ -167,39 +169,48 @@ def _attributes(comparison: Comparison) -> list[page.Block]:
         full = ATTRIBUTES.get(label, "")
         rows.append([Cell(label, (full,) if full else ()), _count(part), *values])
         # The other plots of an attribute are files of their own, on request: they would double the page and its time.
-        svg = page.inline_svg(plots.svg_text(plots.success_plot(part)), f"attribute{i}")
+        svg = page.inline_svg(figures.svg_text(plots.success_plot(part)), f"attribute{i}")
         drawings.append((f"Success plot, {part.title}.", svg))
     columns = [Column("attribute", numeric=False), Column("sequences")]
-    columns += [Column(tracker.name, note=tracker.remark) for tracker in comparison.trackers]
-    table = Table(f"{number} by attribute; bold: the best of a row.", columns, rows, sortable=True)
+    notes = tables.notes_of(comparison)
+    columns += [Column(tracker.name, mark=notes.mark(tracker.remark)) for tracker in comparison.trackers]
+    table = _table(comparison, f"{number} by attribute; bold: the best of a row.", columns, rows)
     return [*radar, table, page.Figures(drawings, folded="Success plots by attribute")]
 
 
 def _failures(comparison: Comparison, benchmark: Benchmark) -> list[page.Block]:
     """How often each tracker lost the target, and pictures of the longest failures."""
     limit = min(_PICTURES_PER_TRACKER, max(1, _PICTURES // max(1, len(comparison.trackers))))
-    frames = {sequence.name: sequence.frames for sequence in benchmark.sequences}
-    found = {tracker.name: _found(tracker, benchmark) for tracker in comparison.trackers}
+    found = [_found(tracker, benchmark) for tracker in comparison.trackers]
+    shown = [failures.longest(own, limit) for own in found]
+    drawn = _thumbnails([failure for own in shown for failure in own], benchmark)
     rows, galleries, missing = [], [], False
-    for tracker in comparison.trackers:
-        own = found[tracker.name]
-        rows.append([_name(tracker), *_failure_cells(tracker, own)])
-        shown = failures.longest(own, limit)
-        taken = [(failure, failures.thumbnail(failure, frames[failure.sequence])) for failure in shown]
-        pictures = [_picture(failure, source) for failure, source in taken if source]
-        missing |= len(pictures) < len(shown)
+    for tracker, own, longest in zip(comparison.trackers, found, shown, strict=True):
+        rows.append([_name(comparison, tracker), *_failure_cells(tracker, own)])
+        pictures = [_picture(failure, source) for failure in longest if (source := drawn[failure])]
+        missing |= len(pictures) < len(longest)
         if pictures:
             which = f"the longest {len(pictures)} of {len(own)}" if len(pictures) < len(own) else f"all {len(own)}"
             galleries.append(page.Gallery(f"{tracker.name}: {which}", pictures))
     caption = "Failures of the first run: frames in which the box has nothing in common with the annotation."
     columns = [Column("tracker", numeric=False), *map(Column, ("failures", "frames lost", "not found again"))]
-    blocks: list[page.Block] = [Table(caption, columns, rows, sortable=True)]
+    blocks: list[page.Block] = [_table(comparison, caption, columns, rows)]
     if galleries:
         text = "The first frame of a failure: the annotation is green, the tracker's box orange. Frames count from 0."
         blocks.append(page.Paragraph(text))
     if missing:
         blocks.append(page.Paragraph("Images of the benchmark are not at hand: failures without one have no picture."))
     return [*blocks, *galleries]
+
+
+def _thumbnails(shown: Sequence[Failure], benchmark: Benchmark) -> dict[Failure, str | None]:
+    """Their pictures, made sequence by sequence: those that are rendered share their scenes and frames."""
+    return {
+        failure: failures.thumbnail(failure, sequence.frames)
+        for sequence in benchmark.sequences
+        for failure in sorted(shown, key=lambda failure: failure.frame)
+        if failure.sequence == sequence.name
+    }
 
 
 def _found(tracker: TrackerResult, benchmark: Benchmark) -> list[Failure]:
@@ -220,8 +231,9 @@ def _failure_cells(tracker: TrackerResult, found: Sequence[Failure]) -> list[Cel
 
 def _picture(failure: Failure, source: str) -> page.Picture:
     lasts = f"lost for {failure.frames} frame{'s' if failure.frames != 1 else ''}"
-    end = "to the end" if failure.found_again is None else f"until frame {failure.found_again}"
-    return page.Picture(source, f"{failure.sequence}, frame {failure.frame}", f"{lasts}, {end}")
+    more = f" ({failure.unannotated} more are not annotated)" if failure.unannotated else ""
+    end = "to the end" if failure.found_again is None else f"found again in frame {failure.found_again}"
+    return page.Picture(source, f"{failure.sequence}, frame {failure.frame}", f"{lasts}{more}, {end}")
 
 
 def _headlines(comparison: Comparison, metric: str) -> list[Spread]:
@@ -254,5 +266,16 @@ def _count(part: Comparison) -> Cell:
     return Cell(str(len(part.sequences)), value=len(part.sequences))
 
 
-def _name(tracker: TrackerResult) -> Cell:
-    return Cell(tracker.name, (tracker.remark,) if tracker.remark else ())
+def _name(comparison: Comparison, tracker: TrackerResult) -> Cell:
+    return Cell(tracker.name, mark=tables.notes_of(comparison).mark(tracker.remark))
+
+
+def _table(
+    comparison: Comparison,
+    caption: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Cell]],
+    foot: Sequence[Sequence[Cell]] = (),
+) -> Table:
+    """A table that can be sorted, with the trackers' remarks below."""
+    return Table(caption, columns, rows, foot, sortable=True, notes=tables.notes_of(comparison).pairs)

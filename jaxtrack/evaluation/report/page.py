@@ -41,12 +41,14 @@ class Cell:
       notes: shown small, each on a line of its own.
       value: what the column is sorted by; by default the text. NaN sorts last in either direction.
       best: whether the text is bold.
+      mark: number of a footnote of the table.
     """
 
     text: str
     notes: tuple[str, ...] = ()
     value: float | None = None
     best: bool = False
+    mark: str = ""
 
     @property
     def key(self) -> str:
@@ -63,13 +65,13 @@ class Column:
     Attributes:
       label: its head.
       numeric: whether it holds numbers.
-      note: shown small below the label, or below the common head if there is one.
+      mark: number of a footnote of the table, beside the label, or beside the common head if there is one.
       group: what neighbouring columns have as a common head.
     """
 
     label: str
     numeric: bool = True
-    note: str = ""
+    mark: str = ""
     group: str = ""
 
 
@@ -83,6 +85,7 @@ class Table:
       rows: the cells.
       foot: rows that stay below when the others are sorted.
       sortable: whether a click on a column's head sorts the rows.
+      notes: footnotes, number and text of each.
     """
 
     kind: ClassVar[str] = "table"
@@ -91,11 +94,12 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     foot: Sequence[Sequence[Cell]] = ()
     sortable: bool = False
+    notes: Sequence[tuple[str, str]] = ()
 
     def groups(self) -> list[tuple[str, str, int]]:
-        """The heads over several columns, their notes and numbers of columns; empty if there are none."""
-        grouped = itertools.groupby(self.columns, key=lambda column: (column.group, column.group and column.note))
-        found = [(name, note, len(list(columns))) for (name, note), columns in grouped]
+        """The heads over several columns, their marks and numbers of columns; empty if there are none."""
+        grouped = itertools.groupby(self.columns, key=lambda column: (column.group, column.group and column.mark))
+        found = [(name, mark, len(list(columns))) for (name, mark), columns in grouped]
         return found if any(name for name, _, _ in found) else []
 
 

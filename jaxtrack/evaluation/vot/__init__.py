@@ -8,4 +8,5 @@
 * `results`: trajectories on disk.
 * `runner`: runs trackers over a benchmark, keeping what is finished.
 * `tables`: what is printed and written.
+* `plots`: EAO curves, A-R plots and A-R rank plots.
 """

@@ -92,6 +92,11 @@ def evaluate(
     return opened
 
 
+def unfinished(stored: Sequence[StoredTrajectories], benchmark: VotBenchmark, settings: Settings, repeats: int) -> int:
+    """How many sequences, of all trackers and experiments, lack a repetition."""
+    return sum(len(_unfinished(results, benchmark, settings, repeats)) for results in stored)
+
+
 def _identified(entry: Entry, method: trackers.Method, settings: Settings, seed: int) -> Run:
     return Run(
         entry.label,

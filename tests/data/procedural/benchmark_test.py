@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 from procedural_scenes import NAMES, changed_pixels, scene, sequence, with_challenge
@@ -45,6 +46,13 @@ def test_measurable_attributes_are_true_by_otbs_definitions(which):
                 found.add("FM")
             previous = centre
         assert one.attributes & {"SV", "FM", "LR", "OV"} == found, one.name
+
+
+def test_programs_that_render_are_kept_between_processes(no_compilation_cache):
+    benchmark._benchmark.cache_clear()
+    assert jax.config.jax_compilation_cache_dir is None
+    BENCHMARKS["procedural"](None)
+    assert jax.config.jax_compilation_cache_dir == str(no_compilation_cache / "jaxtrack" / "xla")
 
 
 def test_attributes_of_a_few_boxes_worked_out_by_hand():

@@ -39,7 +39,7 @@ def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path):
     with pytest.raises(UserError, match="has no images"):
         load_textures(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"textures: frame 1 \(.*broken.png\) does not decode as an image"):
+    with pytest.raises(UserError, match=r"textures: frame 0 \(.*broken.png\) does not decode as an image"):
         load_textures(tmp_path)
     with pytest.raises(UserError, match=r"^textures need a side of at least 2 and a limit of at least 1, not 0 and 5$"):
         load_textures(tmp_path, side=0, limit=5)

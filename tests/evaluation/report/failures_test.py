@@ -44,7 +44,17 @@ def test_boxes_that_only_touch_do_not_overlap():
 
 
 def test_frames_without_an_annotation_neither_begin_nor_end_a_failure():
-    assert shape(find("x.....xx", valid="v-vv-v-v")) == [(2, 3, 7)]
+    [failure] = found = find("x.....xx", valid="v-vv-v-v")
+    assert shape(found) == [(2, 3, 7)]
+    assert failure.unannotated == 2  # frames 4 and 6
+
+
+def test_frames_without_an_annotation_after_the_last_one_are_part_of_a_failure_to_the_end():
+    [failure] = found = find("xx....", valid="vvvv--")
+    assert shape(found) == [(2, 2, None)]
+    assert failure.unannotated == 2
+    [failure] = find("xx..xx", valid="vvvvvv")
+    assert failure.unannotated == 0
 
 
 def test_missing_rows_are_lost():
@@ -82,7 +92,7 @@ class Still:
 @pytest.mark.parametrize("scale", [1, 4])
 def test_a_picture_shows_both_boxes_in_their_colours(scale):
     box = np.array
-    failure = failures.Failure("Toy", 3, 1, None, box([40, 40, 60, 80.0]) * scale, box([200, 60, 80, 60.0]) * scale)
+    failure = failures.Failure("Toy", 3, 1, 0, None, box([40, 40, 60, 80.0]) * scale, box([200, 60, 80, 60.0]) * scale)
     picture = decoded(failures.thumbnail(failure, Still(400 * scale, 200 * scale)))
     assert picture.shape == (200, 400, 3)
     for (row, column), colour in {(80, 40): failures.TRUTH_COLOUR, (90, 200): failures.FOUND_COLOUR}.items():
@@ -91,10 +101,10 @@ def test_a_picture_shows_both_boxes_in_their_colours(scale):
 
 
 def test_a_small_image_is_not_enlarged():
-    failure = failures.Failure("Toy", 0, 1, None, np.array(AT), np.array(FAR))
+    failure = failures.Failure("Toy", 0, 1, 0, None, np.array(AT), np.array(FAR))
     assert decoded(failures.thumbnail(failure, Still(64, 48))).shape == (48, 64, 3)
 
 
 def test_an_image_that_is_missing_gives_no_picture():
-    failure = failures.Failure("Toy", 0, 1, None, np.array(AT), np.array(FAR))
+    failure = failures.Failure("Toy", 0, 1, 0, None, np.array(AT), np.array(FAR))
     assert failures.thumbnail(failure, Still(64, 48, there=False)) is None

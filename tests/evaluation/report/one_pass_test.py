@@ -171,7 +171,7 @@ def test_failures_are_counted_and_their_first_frames_shown(report):
     assert [row[1:] for row in rows] == [["2", "4", "1"], ["0", "0", "0"], ["1", "2", "1"]]
     pictures = section.all("img")
     assert [picture.attributes["alt"] for picture in pictures] == [
-        f"{HOSTILE}, frame 4: lost for 3 frames, until frame 7",
+        f"{HOSTILE}, frame 4: lost for 3 frames, found again in frame 7",
         f"{HOSTILE}, frame 9: lost for 1 frame, to the end",
         f"{HOSTILE}, frame 8: lost for 2 frames, to the end",
     ]
@@ -223,7 +223,9 @@ def test_published_rows_say_so_with_their_remark(report):
     found = facts(report)["<i>theirs</i> (published)"]
     assert "others published" in found["Source"][0]
     assert found["Remark"] == ["tuned on a & b"]
-    assert "tuned on a & b" in table(report, "summary")[2][0]
+    for anchor in ("summary", "sequences", "attributes", "speed", "failures"):
+        assert "1 tuned on a & b" in [note.text for note in html_pages.section(report, anchor).all("p")]
+    assert [row[0] for row in table(report, "summary")] == ["mine", "opencv-mil", "<i>theirs</i> (published) 1"]
 
 
 def test_a_benchmark_without_attributes_says_so(runs):
@@ -241,3 +243,39 @@ def test_the_file_is_written_and_the_same_each_time(runs, tmp_path):
     assert len(text) < 1_000_000
     one_pass.write(compared(runs, toy), toy, runs, tmp_path / "new")
     assert path.read_bytes() == text
+
+
+class Noting:
+    """Images that note which of them are looked at."""
+
+    def __init__(self, name, log):
+        self._name, self._log = name, log
+
+    def __len__(self):
+        return FRAMES
+
+    def __getitem__(self, index):
+        self._log.append((self._name, index))
+        return np.full((48, 64, 3), 90, np.uint8)
+
+
+def test_of_the_images_only_those_of_shown_failures_are_read_sequence_by_sequence(runs):
+    toy, log = benchmark(attributes=UNLABELLED), []
+    watched = [dataclasses.replace(each, frames=Noting(each.name, log)) for each in toy.sequences]
+    toy = dataclasses.replace(toy, sequences=watched)
+    rows = [published(name) for name in ("one", "two")]
+    other = {**rows[1].boxes, "Box": boxes(0, lost=(3,)), HOSTILE: boxes(1, lost=(2,))}
+    rows[1] = dataclasses.replace(rows[1], boxes=other)
+    one_pass.html(comparison.compare(toy, rows), toy, [])
+    assert log == [(HOSTILE, 2), (HOSTILE, 8), ("Box", 3)]
+
+
+def test_frames_without_an_annotation_are_told_apart(runs):
+    toy = benchmark(attributes=UNLABELLED)
+    valid = np.array([True] * 5 + [False] * 3 + [True] * 2)
+    toy = dataclasses.replace(toy, sequences=[dataclasses.replace(toy.sequences[0], valid=valid)])
+    row = dataclasses.replace(published(), boxes={"Deer": boxes(0, lost=(4, 5, 6, 7))})
+    page = html_pages.parse(one_pass.html(comparison.compare(toy, [row]), toy, []))
+    [picture] = html_pages.section(page, "failures").all("img")
+    told = "Deer, frame 4: lost for 1 frame (3 more are not annotated), found again in frame 8"
+    assert picture.attributes["alt"] == told

@@ -33,7 +33,13 @@ def rendered(*blocks):
 
 def test_every_text_is_escaped():
     blocks = [
-        Table(HOSTILE, [Column(HOSTILE, note=HOSTILE, group=HOSTILE)], [[Cell(HOSTILE, (HOSTILE,))]], sortable=True),
+        Table(
+            HOSTILE,
+            [Column(HOSTILE, mark=HOSTILE, group=HOSTILE)],
+            [[Cell(HOSTILE, (HOSTILE,), mark=HOSTILE)]],
+            sortable=True,
+            notes=[(HOSTILE, HOSTILE)],
+        ),
         page.Paragraph(HOSTILE),
         page.Figures([(HOSTILE, page.inline_svg(SVG, "a"))], folded=HOSTILE),
         page.Gallery(HOSTILE, [page.Picture("data:,", HOSTILE, HOSTILE)]),
@@ -63,11 +69,23 @@ def test_a_section_without_content_is_left_out():
 
 
 def test_columns_with_a_common_head_stand_below_it():
-    columns = [Column("n", numeric=False), Column("A", note="x", group="g"), Column("B", note="x", group="g")]
+    columns = [Column("n", numeric=False), Column("A", mark="2", group="g"), Column("B", mark="2", group="g")]
     found = html_pages.parse(rendered(Table("toy", columns, [[Cell("a"), page.number(1.0), page.number(2.0)]])))
     [head] = [cell for cell in found.all("th") if cell.attributes.get("scope") == "colgroup"]
-    assert (head.text, head.attributes["colspan"]) == ("g x", "2")
+    assert (head.text, head.attributes["colspan"]) == ("g 2", "2")
     assert html_pages.rows(found) == [["a", "1.000", "2.000"]]
+
+
+def test_footnotes_stand_below_the_table_and_their_numbers_in_it():
+    columns = [Column("n", numeric=False), Column("A", mark="1")]
+    table = Table("toy", columns, [[Cell("a", mark="2"), page.number(1.0)]], notes=[("1", "one"), ("2", "two")])
+    found = html_pages.parse(rendered(table))
+    marks = [mark.text for cell in found.all("th") for mark in cell.all("sup")]
+    assert marks == ["1", "2"]
+    [region] = [part for part in found.all("div") if part.attributes.get("class") == "scroll"]
+    assert [child.tag for child in region.children if isinstance(child, html_pages.Element)] == ["table", "p", "p"]
+    assert [note.text for note in region.all("p")] == ["1 one", "2 two"]
+    assert found.all("tbody")[0].all("th")[0].attributes["data-key"] == "a"  # the mark does not sort
 
 
 def test_a_number_that_is_undefined_is_a_dash_without_a_key():
@@ -105,7 +123,7 @@ def test_a_click_on_a_head_sorts_the_rows_in_a_browser(tmp_path):
     numbers = {"b2": 0.5, "b10": 10.0, "a": float("nan"), "c": 1e-05}
     rows = [[Cell(name), page.number(value)] for name, value in numbers.items()]
     foot = [[Cell("mean"), page.number(5.0)]]
-    columns = [Column("name", numeric=False), Column("number", note="of what")]
+    columns = [Column("name", numeric=False), Column("number", mark="1")]
     text = rendered(Table("toy", columns, rows, foot, sortable=True))
     (tmp_path / "page.html").write_text(text.replace("</body>", f"{CLICKS}</body>"), "utf-8")
     [body] = html_pages.parse(in_browser(tmp_path / "page.html", tmp_path / "profile")).all("body")

@@ -9,7 +9,7 @@ from jaxtrack.data.vot import VotBenchmark
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import store
 from jaxtrack.evaluation.run_record import Run
-from jaxtrack.evaluation.vot import results, tables
+from jaxtrack.evaluation.vot import comparison, results, tables
 from jaxtrack.evaluation.vot.measures import Rules
 from jaxtrack.evaluation.vot.supervised import Trajectory
 
@@ -150,9 +150,9 @@ def test_dasiamrpn_scores_as_published(test_data):
     whole = benchmarks.load("vot2018", test_data / "vot2018", images=False)
     assert isinstance(whole, VotBenchmark)
     found = results.read_published(test_data / "vot2018" / "results" / "DaSiamRPN", whole)
-    scores = tables.score_all(found, whole, Rules())
-    row = tables.Result("DaSiamRPN", "published", {"baseline": scores})
-    [record] = tables.summary_rows(tables.Comparison(whole, "baseline", (100, 356), [row]))
+    scores = comparison.score_all(found, whole, Rules())
+    row = comparison.Result("DaSiamRPN", "published", {"baseline": scores})
+    [record] = tables.summary_rows(comparison.Comparison(whole, "baseline", (100, 356), [row]))
     assert record["lost"] == 59
     assert record["frames"] == 21_356
     assert round(record["robustness"], 3) == 0.276

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,8 @@ from jaxtrack.data.regionfiles import regions
 from jaxtrack.data.vot import VotBenchmark
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation.vot import measures, tables
-from jaxtrack.evaluation.vot.tables import Column, Comparison, Result
+from jaxtrack.evaluation.vot.comparison import Comparison, Result
+from jaxtrack.evaluation.vot.tables import Column
 
 EXACT, BESIDE = [100, 100, 40, 40], [120, 100, 40, 40]
 SHARE = 21 / 61  # the overlap of a box that is 20 of 41 pixels beside the square
@@ -52,9 +54,11 @@ def test_the_eao_of_a_tag_is_that_of_the_frames_that_have_it():
 
 def test_best_is_what_is_printed_as_the_best():
     values = [0.1234, 0.1231, 0.5, math.nan]
-    assert tables.best(values, Column("A", measures.accuracy)) == {2}
-    assert tables.best(values, Column("R", measures.robustness, higher=False)) == {0, 1}
-    assert tables.best([math.nan, 0.5], Column("A", measures.accuracy)) == set()
+    accuracy, robustness = Column("A", measures.accuracy), Column("R", measures.robustness, higher=False)
+    assert tables.best(values, accuracy, [True] * 4) == {2}
+    assert tables.best(values, robustness, [True] * 4) == {0, 1}
+    assert tables.best(values, accuracy, [True, True, False, True]) == {0, 1}
+    assert tables.best([math.nan, 0.5], accuracy, [True, True]) == set()
 
 
 def test_a_tracker_that_covers_less_is_not_compared_with_the_others():
@@ -65,15 +69,42 @@ def test_a_tracker_that_covers_less_is_not_compared_with_the_others():
     shown = {str(column.header): list(column.cells) for column in table.columns}
     assert [cell.style for cell in shown["A"]] == ["", "bold", ""]
     assert shown["seqs"] == ["2", "2", "1/2"]
-    assert "Rows with fewer sequences" in table.caption
+    assert "Rows with fewer or other sequences" in table.caption
+
+
+def test_a_tracker_of_as_many_but_other_sequences_is_not_compared_either():
+    good, fair = score(*[EXACT] * 99), score(*[BESIDE] * 99)
+    compared = comparison({"long": fair}, {"short": score(*[EXACT] * 19)}, {"long": good})
+    assert compared.comparable == [True, False, True]
+    table = tables.summary_table(compared)
+    [accuracies] = [list(column.cells) for column in table.columns if column.header == "A"]
+    assert [cell.style for cell in accuracies] == ["", "", "bold"]
+    assert "are not compared" in table.caption
+
+
+def test_remarks_are_footnotes():
+    both = {"short": score(*[BESIDE] * 19), "long": score(*[BESIDE] * 99)}
+    compared = comparison(both, both)
+    first, second = compared.results
+    compared = dataclasses.replace(compared, results=[first, dataclasses.replace(second, tuned_on="toys")])
+    summary, ranks = tables.summary_table(compared), tables.rank_table([compared])
+    for table in (summary, ranks):
+        assert [str(cell) for cell in table.columns[0].cells] == ["A", "B¹"]
+        assert str(table.caption).splitlines()[-1] == "¹ tuned on toys"
+    for table in (tables.sequence_table(compared), tables.tag_table(compared)):
+        assert [str(column.header) for column in table.columns[1:]] == ["A", "B¹"]
+        assert str(table.caption) == "¹ tuned on toys"
 
 
 def test_ranks_are_those_on_the_sequences_that_all_have():
     good, fair = score(*[EXACT] * 99), score(*[BESIDE] * 99)
     compared = comparison({"long": good}, {"short": score(*[BESIDE] * 19), "long": fair})
     assert compared.shared == ["long"]
-    assert [r.accuracy for r in tables.rank_rows(compared, 0.0)] == [1, 2]
-    assert [r.accuracy for r in tables.rank_rows(compared, 0.7)] == [1.5, 1.5]
+    assert [r.accuracy for r in tables.rank_rows(compared)] == [1, 2]
+    near = dataclasses.replace(compared, practical=0.7)
+    assert [r.accuracy for r in tables.rank_rows(near)] == [1.5, 1.5]
+    assert (compared.ranked, near.ranked) == (False, True)  # nobody has asked for the former
     apart = comparison({"long": good}, {"short": score(*[BESIDE] * 19)})
     with pytest.raises(UserError, match="ranks: there is no sequence of VOT2018 that all trackers have"):
-        tables.rank_rows(apart, 0.0)
+        tables.rank_rows(apart)
+    assert not dataclasses.replace(apart, practical=0.0).ranked
