@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from jaxtrack.commands._tracker_choice import config_path, load_config, option_names, refuse
 from jaxtrack.errors import UserError
@@ -65,8 +66,8 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     _join(options)
     first = jax.process_index() == 0
     console = Console(quiet=not first)
-    progress = _Progress(console, config)
-    with stopping.stopping_on_signals() as stop:
+    with _bar(console) as bar, stopping.stopping_on_signals() as stop:
+        progress = _Progress(console, config, bar)
         state = loop.train(config, folder, report=progress, say=functools.partial(_say, console), stop=stop)
     if int(state.step) < config.steps:
         line = f"stopped at step {int(state.step)} of {config.steps}: the same command goes on from there"
@@ -190,12 +191,19 @@ def _parse(argv: Sequence[str], prog: str) -> tuple[Options, Training]:
 _TITLES = {"iou": "IoU", "auc": "AUC"}
 
 
-class _Progress:
-    """Prints a line for each record, and what is left."""
+def _bar(console: Console) -> Progress:
+    """What stands below the lines on a terminal, and nowhere else."""
+    columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    return Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal)
 
-    def __init__(self, console: Console, config: Training):
-        self._console, self._config = console, config
+
+class _Progress:
+    """Prints a line for each record, and what is left; below them moves a bar."""
+
+    def __init__(self, console: Console, config: Training, bar: Progress):
+        self._console, self._config, self._bar = console, config, bar
         self._first: tuple[float, int] | None = None
+        self._task = bar.add_task("", total=config.steps)
 
     def __call__(self, record: dict[str, Any]) -> None:
         now = (time.monotonic(), record["step"])
@@ -207,10 +215,12 @@ class _Progress:
         counted, measure = self._config.counted, self._config.measure
         measured = record.get(f"validation_{measure}")
         validation = "" if measured is None else f"  {_TITLES.get(measure, measure)} {float(measured):.3f}"
+        speed = (
+            f"{record[f'{counted}_per_second']:.1f} {counted}/s, {record['data_wait']:.0%} waiting for data  ETA {eta}"
+        )
+        self._bar.update(self._task, completed=now[1], description=speed)
         self._console.print(
-            f"{now[1]}/{self._config.steps}  loss {record['loss']:.4f}  rate {record['rate']:.2e}  "
-            f"{record[f'{counted}_per_second']:.1f} {counted}/s, {record['data_wait']:.0%} waiting for data  "
-            f"ETA {eta}{validation}",
+            f"{now[1]}/{self._config.steps}  loss {record['loss']:.4f}  rate {record['rate']:.2e}  {speed}{validation}",
             highlight=False,
             soft_wrap=True,
         )

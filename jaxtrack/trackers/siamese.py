@@ -25,9 +25,8 @@ from typing import Any, NamedTuple
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxtrack.data.naming import Named, match_name
+from jaxtrack.data.naming import Named
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models import siamese as models
@@ -43,7 +42,7 @@ from jaxtrack.models.decision import (
 from jaxtrack.models.grids import Candidates, candidate_windows, candidates
 from jaxtrack.models.siamese_crops import crop_corner, crop_square, mean_colour
 from jaxtrack.tracker import Prediction, Tracker, explain_params
-from jaxtrack.weights import places, store
+from jaxtrack.weights.siamese import Family, Network, described, network_of, zeros
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,18 +122,7 @@ _TABLE = importlib.resources.files("jaxtrack.trackers").joinpath("siamese.csv").
 CONFIGS = Named(
     "tracker of jaxtrack.trackers.siamese", {row["name"]: _setting(row) for row in csv.DictReader(_TABLE.splitlines())}
 )
-
-
-class Network(NamedTuple):
-    """The two functions that the tracker asks of a network; crops are `float32 [1, side, side, 3]`, BGR in [0, 255].
-
-    Attributes:
-      template: (params, crop) -> what is kept of the template.
-      search: (params, kept, crop) -> class and box maps `[1, S, S, 2 A]`, `[1, S, S, 4 A]`.
-    """
-
-    template: Callable[[Any, jax.Array], Any]
-    search: Callable[[Any, Any, jax.Array], tuple[jax.Array, jax.Array]]
+_NETWORKS = Family(("anchors", "points"), "architecture")  # tokens are those of `jaxtrack.trackers.transt`
 
 
 class Parts(NamedTuple):
@@ -173,65 +161,36 @@ class State:
 def tracker(config: Config = CONFIGS["siamrpn"]) -> Tracker:
     """The tracker of a configuration; the same object for the same configuration."""
     parts = parts_of(config)
-
-    def expected() -> Any:
-        variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), models.shapes(parts.architecture))
-        return models.for_inference(parts.architecture, variables)
-
-    return explain_params(make_tracker(*parts), expected, f"the network {config.architecture}")
+    expected = functools.partial(zeros, parts.architecture)
+    return explain_params(make_tracker(*parts), expected, f"the network {_NETWORKS.name(config)}")
 
 
-def init_params(config: Config, key: jax.Array | None = None) -> dict:
+def init_params(config: Config, key: jax.Array | None = None) -> dict[str, Any]:
     """The weights, ready for tracking; `UserError` where there are none that fit."""
     del key  # nothing is drawn
-    path = weights_file(config)
-    variables, meta = store.load(path)
-    if meta.architecture != config.architecture:
-        other = ", or its network by the option architecture" if meta.architecture in models.ARCHITECTURES else ""
-        raise UserError(
-            f"{path} holds weights of {meta.architecture}, not of {config.architecture}: give another file by the "
-            f"option weights{other}"
-        )
-    return models.for_inference(_architecture(config), variables)
+    return _NETWORKS.params(config)
 
 
 def weights_sha256(config: Config) -> str:
     """What tells the weights of a configuration from others; `UserError` if the file is not what its record says."""
-    # Checked here, not only where they are loaded: a run whose results are all stored loads nothing.
-    return store.checked_sha256(weights_file(config))
+    return _NETWORKS.sha256(config)
 
 
 def describe(config: Config) -> str:
     """One line on a configuration."""
-    weights = "" if config.weights in ("", config.architecture) else f" with weights {config.weights}"
     constants = f"tuned on {config.tuned_on}" if config.tuned_on else "default constants"
-    return f"{config.architecture}{weights}, {constants}"
+    return f"{described(config)}, {constants}"
 
 
 def weights_file(config: Config) -> Path:
     """Where the weights of a configuration lie; `UserError` if they are not there."""
-    return places.locate(config.weights or config.architecture)
-
-
-def _architecture(config: Config) -> models.Architecture:
-    # Those of the other kind are `jaxtrack.trackers.transt`'s.
-    names = sorted(name for name, architecture in models.ARCHITECTURES.items() if architecture.kind != "tokens")
-    return models.ARCHITECTURES[match_name(config.architecture, names, what="architecture")]
+    return _NETWORKS.weights_file(config)
 
 
 def parts_of(config: Config) -> Parts:
     """What the tracker of a configuration is made of."""
-    architecture = _architecture(config)
+    architecture = _NETWORKS.architecture(config)
     return Parts(config, architecture, network_of(architecture))
-
-
-def network_of(architecture: models.Architecture) -> Network:
-    """The functions of an architecture's network."""
-    module = models.build(architecture)
-    return Network(
-        template=functools.partial(module.apply, method="template"),
-        search=functools.partial(module.apply, method="search"),  # type: ignore[arg-type]
-    )
 
 
 def make_tracker(config: Config, architecture: models.Architecture, network: Network) -> Tracker:

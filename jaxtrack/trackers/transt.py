@@ -18,16 +18,14 @@ Where this differs from the authors' program:
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxtrack.data.naming import Named, match_name
+from jaxtrack.data.naming import Named
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.images import Frame
 from jaxtrack.models import siamese as models
@@ -35,7 +33,7 @@ from jaxtrack.models.decision import box_of, clipped, context_side
 from jaxtrack.models.grids import window
 from jaxtrack.models.siamese_crops import crop_corner, crop_square, mean_colour
 from jaxtrack.tracker import Prediction, Tracker, explain_params
-from jaxtrack.weights import places, store
+from jaxtrack.weights.siamese import Family, Network, described, network_of, zeros
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,19 +74,7 @@ CONFIGS = Named(
         "transt_nano": Config("transt_nano", "transt_nano", search_factor=0.0),
     },
 )
-
-
-class Network(NamedTuple):
-    """The two functions that the tracker asks of a network; crops are `float32 [1, side, side, 3]`, BGR in [0, 255].
-
-    Attributes:
-      template: (params, crop) -> what is kept of the template.
-      search: (params, kept, crop) -> `[1, S, S, 2]`, logits of background and target, and `[1, S, S, 4]`, boxes
-        (cx, cy, w, h) in sides of the crop.
-    """
-
-    template: Callable[[Any, jax.Array], Any]
-    search: Callable[[Any, Any, jax.Array], tuple[jax.Array, jax.Array]]
+_NETWORKS = Family(("tokens",), "architecture of TransT")
 
 
 @flax.struct.dataclass
@@ -114,61 +100,30 @@ class State:
 @functools.lru_cache
 def tracker(config: Config = CONFIGS["transt"]) -> Tracker:
     """The tracker of a configuration; the same object for the same configuration."""
-    architecture = _architecture(config)
-
-    def expected() -> Any:
-        variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), models.shapes(architecture))
-        return models.for_inference(architecture, variables)
-
+    architecture = _NETWORKS.architecture(config)
     pair = make_tracker(config, architecture, network_of(architecture))
-    return explain_params(pair, expected, f"the network {config.architecture}")
+    return explain_params(pair, functools.partial(zeros, architecture), f"the network {_NETWORKS.name(config)}")
 
 
-def init_params(config: Config, key: jax.Array | None = None) -> dict:
+def init_params(config: Config, key: jax.Array | None = None) -> dict[str, Any]:
     """The weights, ready for tracking; `UserError` where there are none that fit."""
     del key  # nothing is drawn
-    path = weights_file(config)
-    variables, meta = store.load(path)
-    if meta.architecture != config.architecture:
-        other = ", or its network by the option architecture" if meta.architecture in _names() else ""
-        raise UserError(
-            f"{path} holds weights of {meta.architecture}, not of {config.architecture}: give another file by the "
-            f"option weights{other}"
-        )
-    return models.for_inference(_architecture(config), variables)
+    return _NETWORKS.params(config)
 
 
 def weights_sha256(config: Config) -> str:
     """What tells the weights of a configuration from others; `UserError` if the file is not what its record says."""
-    return store.checked_sha256(weights_file(config))
+    return _NETWORKS.sha256(config)
 
 
 def describe(config: Config) -> str:
     """One line on a configuration."""
-    weights = "" if config.weights in ("", config.architecture) else f" with weights {config.weights}"
-    return f"TransT: {config.architecture}{weights}, a window of {config.window_influence:g}"
+    return f"TransT: {described(config)}, a window of {config.window_influence:g}"
 
 
 def weights_file(config: Config) -> Path:
     """Where the weights of a configuration lie; `UserError` if they are not there."""
-    return places.locate(config.weights or config.architecture)
-
-
-def _names() -> list[str]:
-    return sorted(name for name, architecture in models.ARCHITECTURES.items() if architecture.kind == "tokens")
-
-
-def _architecture(config: Config) -> models.Architecture:
-    return models.ARCHITECTURES[match_name(config.architecture, _names(), what="architecture of TransT")]
-
-
-def network_of(architecture: models.Architecture) -> Network:
-    """The functions of an architecture's network."""
-    module = models.build(architecture)
-    return Network(
-        template=functools.partial(module.apply, method="template"),
-        search=functools.partial(module.apply, method="search"),  # type: ignore[arg-type]
-    )
+    return _NETWORKS.weights_file(config)
 
 
 def make_tracker(config: Config, architecture: models.Architecture, network: Network) -> Tracker:

@@ -21,6 +21,7 @@ from orbax.checkpoint import v1 as ocp
 
 from jaxtrack import files
 from jaxtrack.errors import UserError
+from jaxtrack.training.keys import restored_key
 from jaxtrack.training.stopping import uninterrupted
 from jaxtrack.training.task import TrainState
 
@@ -166,7 +167,7 @@ class Checkpoints:
                 "resume from an earlier one"
             )
         plain = jax.tree.map(jnp.asarray, plain)
-        return like.replace(**{**plain, "key": jax.random.wrap_key_data(plain["key"])})  # type: ignore[attr-defined]
+        return like.replace(**{**plain, "key": restored_key(plain["key"])})  # type: ignore[attr-defined]
 
     def _check_shapes(self, step: int, found: Any, expected: Any) -> None:
         """Refuses arrays of other shapes, which Orbax restores as they are."""

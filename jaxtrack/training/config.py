@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Literal
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.training.labels import AnchorLabels, EllipseLabels, TokenLabels
 from jaxtrack.training.objective import Objective
-from jaxtrack.training.optimiser import FROM_NOTHING, Optimiser
+from jaxtrack.training.optimiser import FROM_NOTHING, Optimiser, stages
 from jaxtrack.training.sources import Disk, FactorDisk, Procedural
+
+_LAST_SEED = 2**31 - 1  # as of a run of a tracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,24 @@ class Training:
             raise UserError(f"name of {type(self).__name__} must be letters, digits and underscores, not {self.name!r}")
         if getattr(self.source, "split", "train") != "train":
             raise UserError(f"a training is on the split train of its source, not on {self.source.split}: leave it out")
+        for owner in (self, self.source):
+            seed = getattr(owner, "seed", 0)  # a source of somebody's own need have none
+            if not 0 <= seed <= _LAST_SEED:
+                raise UserError(f"seed of {type(owner).__name__} must be between 0 and {_LAST_SEED}, not {seed}")
+        self._check_accumulation()
+
+    def _check_accumulation(self) -> None:
+        """`UserError` where a stage would end, and its optimiser with it, between the batches of an update."""
+        count, begun = self.optimiser.accumulate, stages(self.optimiser, self.epochs, self.steps_per_epoch)
+        ends = [*(stage.first_step for stage in begun[1:]), self.steps]
+        for stage, end in zip(begun, ends, strict=True):
+            steps = end - stage.first_step
+            if steps % count:
+                raise UserError(
+                    f"accumulate of Optimiser makes an update of {count} steps, and the stage {stage.name!r} has "
+                    f"{steps}: the last {steps % count} would change nothing; take --set.steps-per-epoch "
+                    f"{self.steps_per_epoch // count * count or count}"
+                )
 
     def check_devices(self, count: int) -> None:
         """`UserError` where the training cannot run on so many devices."""

@@ -18,6 +18,7 @@ from jaxtrack.errors import UserError
 from jaxtrack.training import identity, optimiser, sources
 from jaxtrack.training.checkpoints import Checkpoints
 from jaxtrack.training.config import Training
+from jaxtrack.training.keys import seed_key
 from jaxtrack.training.kinds import make_recipe, validator
 from jaxtrack.training.logs import Log
 from jaxtrack.training.optimiser import Stage, Updates
@@ -140,7 +141,7 @@ def _with_backbone(variables: Any, loaded: Any) -> Any:
 
 
 def _drawn_variables(config: Training, recipe: Task) -> Any:
-    return Program(recipe.draw)(jax.random.key(config.seed))
+    return Program(recipe.draw)(seed_key(config.seed))
 
 
 def first_state(config: Training, recipe: Task) -> tuple[TrainState, Stage]:
@@ -168,7 +169,7 @@ def _fresh(config: Training, stage: Stage, step: Any, variables: Any) -> TrainSt
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         optimiser=updates_of(config, stage).init(trained),
-        key=jax.random.key(config.seed),
+        key=seed_key(config.seed),
     )
 
 

@@ -40,6 +40,8 @@ _TRANST_DATASETS = {
     "coco": "coco/train2014",
     "trackingnet": "trackingnet/train",
 }
+# Of each dataset, so that all are equally likely; more than COCO has images, or a part of them would never be drawn.
+_TRANST_VIDEOS = 100_000
 _FOUR_STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 Data = Literal["full", "got10k"]
@@ -128,9 +130,9 @@ def transt(name: str, objective: Objective, data: Data) -> TrainConfig:
     """
     if data == "got10k":
         folders, uses = (PREPARED / "got10k" / "train",), (Use("got10k", 100),)
-    else:  # all equally likely
+    else:
         folders = tuple(PREPARED / place for place in _TRANST_DATASETS.values())
-        uses = tuple(Use(name, 0 if name == "coco" else 100, 10_000) for name in _TRANST_DATASETS)
+        uses = tuple(Use(name, 0 if name == "coco" else 100, _TRANST_VIDEOS) for name in _TRANST_DATASETS)
     return TrainConfig(
         name=name,
         architecture="transt",

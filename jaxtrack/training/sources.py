@@ -22,6 +22,7 @@ from jaxtrack.data.pairs import DiskPairs, PairSampling
 from jaxtrack.data.procedural_pairs import Pair, PairConfig, load_textures, pair_key, render_batch
 from jaxtrack.training import factor_crops
 from jaxtrack.training.factor_crops import FactorCrops
+from jaxtrack.training.keys import seed_key
 
 Split = Literal["train", "validation"]
 # No option of the command line: a training is on one and validated on the other.
@@ -135,7 +136,7 @@ class Stored:
         return [otb.training_warning(folder, prepared.read_index(folder).videos.tolist()) for folder in folders]
 
     def _keys(self, items: Any) -> jax.Array:
-        return jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(self.seed)))(items["index"])
+        return jax.vmap(functools.partial(jax.random.fold_in, seed_key(self.seed)))(items["index"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxtrack.compilation import Program
+from jaxtrack.training.keys import restored_key
 from jaxtrack.training.optimiser import Stage, Updates, merge, trained
 from jaxtrack.training.task import AXIS, Task, TrainState
 
@@ -82,5 +83,5 @@ def on_all_hosts(state: TrainState, devices: Sequence[Any]) -> TrainState:
         value = np.asarray(leaf)
         return jax.make_array_from_callback(value.shape, everywhere, lambda index: value[index])
 
-    key = jax.random.wrap_key_data(place(jax.random.key_data(state.key)))
+    key = restored_key(place(jax.random.key_data(state.key)))
     return jax.tree.map(place, state.replace(key=None)).replace(key=key)  # type: ignore[attr-defined]

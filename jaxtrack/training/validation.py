@@ -13,6 +13,7 @@ from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.models import grids, siamese
 from jaxtrack.training import objective, sources
 from jaxtrack.training.config import TrainConfig
+from jaxtrack.training.keys import seed_key
 from jaxtrack.training.siamese import Recipe, label_batch
 from jaxtrack.training.step import local, on_each, replicated, split
 from jaxtrack.training.task import TrainState
@@ -104,7 +105,7 @@ def validator(
     count = -(-config.validation_pairs // batch)
 
     def measure(variables: Any, items: Any, numbers: jax.Array) -> dict[str, jax.Array]:
-        keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(numbers)
+        keys = jax.vmap(lambda number: jax.random.fold_in(seed_key(0), number))(numbers)
         return pair_measures(recipe, variables, held_out.pairs(items), keys)
 
     program = on_each(measure, own)

@@ -1,5 +1,6 @@
 """`train`: from a config file to weights that a tracker runs with, and every mistake in a sentence."""
 
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import pytest
 import tiny_training
 from command_line import error_of
 from rich.console import Console
+from rich.text import Text
 from siamese_brightness import red_square
 from tiny_training import arguments
 
@@ -61,6 +63,19 @@ def test_it_prints_each_record_and_where_the_weights_are(trained):
     assert "ETA -" in records[0]
     assert records[1].split("ETA ")[1].startswith("0.0 min")
     assert last == f"weights: {trained / 'tiny.safetensors'}"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_on_a_terminal_a_bar_stands_below_the_lines_with_speed_and_what_is_left(training_file, terminal):
+    _, config = train._parse(["--config", str(training_file)], "train")
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    record = {"step": 2, "loss": 1.5, "rate": 0.01, "pairs_per_second": 31.25, "data_wait": 0.25}
+    with train._bar(console) as bar:
+        train._Progress(console, config, bar)(record)
+        bar.refresh()
+    shown = Text.from_ansi(console.file.getvalue()).plain
+    assert shown.count(f"2/{config.steps}  loss 1.5000") == 1
+    assert (f"━ 2/{config.steps} 31.2 pairs/s, 25% waiting for data  ETA -" in shown.replace("  2/", " 2/")) == terminal
 
 
 def test_values_of_the_command_line_take_the_place_of_the_files(trained):

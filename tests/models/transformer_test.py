@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtrack.models.transformer import MLP, CrossFeature, EgoContext, FusionLayer, attend, sine_positions
+from jaxtrack.models.transformer import MLP, CrossFeature, EgoContext, FusionLayer, attend, layer_norm, sine_positions
 from jaxtrack.weights import attention
 
 WIDTH, HEADS, HIDDEN = 16, 4, 24
@@ -137,7 +137,20 @@ def test_the_heads_have_no_relu_after_the_last_layer(torch):
     np.testing.assert_allclose(MLP(8, 4).apply({"params": params}, x.numpy()), expected, atol=1e-6)
 
 
-def test_matrices_of_the_fusion_are_drawn_as_the_authors_do():
+class Normalised(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return layer_norm(x, "norm")
+
+
+def test_normalisation_has_pytorchs_epsilon_and_a_small_deviation_from_a_large_mean_is_not_lost():
+    x = jnp.asarray([[100.01, 99.99]])
+    found, _ = jax.jit(Normalised().init_with_output)(jax.random.key(0), x)
+    expected = 0.01 / (0.01**2 + 1e-5) ** 0.5
+    np.testing.assert_allclose(found, [[expected, -expected]], rtol=3e-3)
+
+
+def test_weights_of_the_fusion_are_drawn_as_the_authors_do():
     """Glorot's bound sqrt(6 / (in + out)); queries, keys and values are one matrix of E to 3 E there."""
     x = jnp.zeros((1, 4, 64))
     layer = CrossFeature(8, 192)
@@ -145,12 +158,18 @@ def test_matrices_of_the_fusion_are_drawn_as_the_authors_do():
     attend = params["attend"]["attention"]
     for kernel, total in (
         (attend["query"]["kernel"], 64 + 3 * 64),
+        (attend["key"]["kernel"], 64 + 3 * 64),
         (attend["value"]["kernel"], 64 + 3 * 64),
         (attend["out"]["kernel"], 64 + 64),
         (params["expand"]["kernel"], 64 + 192),
+        (params["reduce"]["kernel"], 192 + 64),
     ):
         bound = (6 / total) ** 0.5
         assert 0.99 * bound < np.abs(kernel).max() <= bound
+    # Biases are PyTorch's: 0 in attention, uniform in +-1/sqrt(in) in dense layers.
+    assert not any(np.any(attend[part]["bias"]) for part in ("query", "key", "value", "out"))
+    for name, inputs in (("expand", 64), ("reduce", 192)):
+        assert 0.9 * inputs**-0.5 < np.abs(params[name]["bias"]).max() <= inputs**-0.5
 
 
 def drawn_heads():

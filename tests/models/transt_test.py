@@ -1,14 +1,18 @@
 """TransT's network against the numbers of siamese.md, sections 10 and 13.1."""
 
+import collections
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import siamese_synthetic
 
-from jaxtrack.models import siamese, transt
+from jaxtrack.models import siamese, transformer, transt
 from jaxtrack.models.siamese import ARCHITECTURES
-from jaxtrack.models.transt import TransTHead, TruncatedResNet, normalised
+from jaxtrack.models.transformer import MLP
+from jaxtrack.models.transt import Projection, TransTHead, TruncatedResNet, normalised
 from jaxtrack.weights import names
 
 
@@ -56,6 +60,56 @@ def test_entries_are_dropped_in_training_alone():
     np.testing.assert_array_equal(still, same)
     assert (first != second).all()
     assert (first != still).all()
+
+
+def test_weights_of_attention_and_hidden_and_residual_entries_are_dropped_in_every_layer(monkeypatch):
+    """siamese.md 10.1, of two fusion layers and the decoder; 4 tokens of the template and 9 of the search region."""
+    head = TransTHead(layers=2, heads=2, hidden=12, dropout=0.25)
+    weights, entries = [], collections.Counter()
+
+    def attend(queries, *_, dropout_rate, broadcast_dropout, deterministic, **__):
+        weights.append((dropout_rate, broadcast_dropout, deterministic))
+        return queries
+
+    def note(call, given, named, context):
+        if isinstance(context.module, nn.Dropout):
+            entries[(context.module.rate, named["deterministic"], *given[0].shape[1:])] += 1
+        return call(*given, **named)
+
+    monkeypatch.setattr(transformer, "attend", attend)
+    z, x = jnp.zeros((1, 2, 2, 8)), jnp.zeros((1, 3, 3, 8))
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    with nn.intercept_methods(note):
+        jax.eval_shape(lambda: head.init(rngs, z, (x,), method="search", train=True))
+    assert weights == [(0.25, False, False)] * 9
+    # In a layer: after ECA, after CFA's attention and after its dense layers; 12 wide between these.
+    expected = {(4, 8): 2 * 3, (4, 12): 2, (9, 8): 2 * 3 + 2, (9, 12): 2 + 1}
+    assert entries == {(0.25, False, *shape): count for shape, count in expected.items()}
+
+
+def test_the_parts_that_are_named_normalise_by_the_batch():
+    network = TruncatedResNet(2, (1, 1, 1))
+    x = 255 * jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
+
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x)
+    before = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1, leaf.dtype), shapes)
+    named = ("stem", "layer2")
+    _, after = jax.jit(lambda before: network.apply(before, x, train=named, mutable=["batch_stats"]))(before)
+    moved = {
+        name: {bool((leaf != 0.1).all()) for leaf in jax.tree.leaves(part)}
+        for name, part in after["batch_stats"].items()
+    }
+    assert moved == {"stem": {True}, "layer1": {False}, "layer2": {True}, "layer3": {False}}
+
+
+def test_projection_and_heads_are_drawn_as_pytorch_does():
+    """Uniform in +-1/sqrt(inputs), weights and biases."""
+    projection = jax.jit(Projection(64).init)(jax.random.key(0), (jnp.zeros((1, 2, 2, 96)),))["params"]
+    mlp = jax.jit(MLP(64, 4).init)(jax.random.key(1), jnp.zeros((1, 96)))["params"]
+    for layer, inputs in ((projection["conv"], 96), (mlp["layer_0"], 96), (mlp["layer_1"], 64), (mlp["layer_2"], 64)):
+        bound = inputs**-0.5
+        assert 0.97 * bound < np.abs(layer["kernel"]).max() <= bound
+        assert 0 < np.abs(layer["bias"]).max() <= bound
 
 
 def test_in_bfloat16_the_same_comes_out_roughly_and_as_float32():

@@ -1,21 +1,21 @@
 """TransT's state transition with a made-up network: siamese.md, 10.3."""
 
 import dataclasses
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import siamese_synthetic
+import tiny_transt
 
 from jaxtrack import UserError, images
-from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.models.siamese import ARCHITECTURES, for_inference, shapes
 from jaxtrack.models.siamese_crops import crop_square, mean_colour
 from jaxtrack.trackers import siamese, transt
 from jaxtrack.trackers.transt import CONFIGS, Config, Network
 from jaxtrack.weights import store
-from jaxtrack.weights.names import to_flax
 
 ROWS, COLUMNS = np.mgrid[:240, :320]
 BGR = np.stack([(3 * COLUMNS + 5 * ROWS + 70 * c) % 256 for c in range(3)], axis=-1).astype(np.uint8)
@@ -24,6 +24,13 @@ BOX = np.asarray([20, 30, 50, 40], np.float32)
 TRANST, NANO = ARCHITECTURES["transt"], ARCHITECTURES["transt_nano"]
 # Of 50 x 40 pixels, and the side of the search region: ceil(sqrt((50 + 1.5 * 90) (40 + 1.5 * 90))).
 SIDE = math.ceil(math.sqrt(185 * 175))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def cropped(frame, square, out):
+    """The crop around (x, y) of a side, with `FRAME`'s mean around it."""
+    x, y, side = square
+    return crop_square(frame, jnp.asarray([x, y]), side, out, mean_colour(FRAME))
 
 
 def saying(scores, box, cells=32):
@@ -51,22 +58,22 @@ def stepped(network, box=BOX, config=CONFIGS["transt"], architecture=TRANST):
 def test_the_template_shows_twice_the_target_and_the_first_frames_mean_around_it():
     _, state = begun(saying({}, (0.5, 0.5, 0.2, 0.2)), np.asarray([20, 30, 30, 50], np.float32))
     # ceil(sqrt((30 + 40) (50 + 40))) = ceil(79.37), around (20 + 30 / 2, 30 + 50 / 2): 128 pixels.
-    expected = crop_square(FRAME, jnp.asarray([35.0, 55.0]), jnp.float32(80), 128, mean_colour(FRAME))
+    expected = cropped(FRAME, (35.0, 55.0, 80.0), 128)
     np.testing.assert_array_equal(state.kept, expected)
     assert state.kept.shape == (1, 128, 128, 3)
 
 
-def test_the_search_region_shows_four_times_the_target():
-
+def test_the_search_region_shows_four_times_the_target_and_the_first_frames_mean_around_it():
     def search(params, kept, crop):
         return jnp.zeros((1, 32, 32, 2)), jnp.mean(crop) * jnp.ones((1, 32, 32, 4)) / 256
 
-    _, prediction = stepped(Network(lambda params, crop: crop, search))
-    fill = mean_colour(FRAME)
-    crop = crop_square(FRAME, jnp.asarray([45.0, 50.0]), jnp.float32(SIDE), 256, fill)
-    assert crop.shape == (1, 256, 256, 3)
+    tracker, state = begun(Network(lambda params, crop: crop, search), np.asarray([20, 30, 20, 50], np.float32))
+    darker = FRAME._replace(pixels=FRAME.pixels // 2)
+    _, prediction = jax.jit(tracker.step)({}, state, darker)
+    # ceil(sqrt((20 + 105) (50 + 105))) = ceil(139.19), around (20 + 20 / 2, 30 + 50 / 2): 256 pixels.
+    crop = cropped(darker, (30.0, 55.0, 140.0), 256)
     # The width that was told of is the crop's mean over 256, in sides.
-    assert float(prediction.box[2]) == pytest.approx(float(jnp.mean(crop)) / 256 * SIDE, rel=1e-5)
+    assert float(prediction.box[2]) == pytest.approx(float(jnp.mean(crop)) / 256 * 140, rel=1e-5)
 
 
 def test_a_cells_box_is_taken_as_it_is():
@@ -130,21 +137,35 @@ def test_the_trackers_are_the_published_one_its_variant_the_ranking_based_and_th
 def test_what_cannot_run_is_refused():
     with pytest.raises(UserError, match=r"window_influence must be at most 1, not 1\.5"):
         Config(window_influence=1.5)
-    with pytest.raises(UserError, match=r"search_factor must be at least 1, the target itself, not 0\.5"):
-        Config(search_factor=0.5)
+    for name in ("template_factor", "search_factor"):
+        with pytest.raises(UserError, match=rf"^{name} must be at least 1, the target itself, not 0\.5"):
+            Config(**{name: 0.5})
+    with pytest.raises(UserError, match="template_factor of Config must be greater than 0"):
+        Config(template_factor=0)
+    with pytest.raises(UserError, match="search_factor of Config must be at least 0"):
+        Config(search_factor=-1)
     with pytest.raises(UserError, match="no architecture of TransT called 'siamban_r50'"):
         transt.tracker(Config("siamban_r50"))
     with pytest.raises(UserError, match="no architecture called 'transt'"):
         siamese.tracker(siamese.Config("transt"))
 
 
-def test_weights_of_another_network_are_answered_with_the_options_that_help(tmp_path, monkeypatch):
-    architecture = siamese_synthetic.narrow("transt")
-    monkeypatch.setitem(ARCHITECTURES, "narrow_tokens", architecture)
-    variables = to_flax(siamese_synthetic.state(architecture), architecture)
-    path = store.save(tmp_path, "mine", variables, store.Meta("narrow_tokens", "made-up.pth", "ab" * 32))
-    assert transt.init_params(Config("narrow_tokens", str(path)))
+def test_weights_are_those_of_a_network_of_tokens(tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "tiny_transt", tiny_transt.ARCHITECTURE)
+    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes(tiny_transt.ARCHITECTURE))
+    path = store.save(tmp_path, "mine", ones, store.Meta("tiny_transt", "made-up.pth", "ab" * 32))
+    params = transt.init_params(Config("tiny_transt", str(path)))
+    jax.tree.map(np.testing.assert_array_equal, params, for_inference(tiny_transt.ARCHITECTURE, ones))
+    assert transt.weights_sha256(Config("tiny_transt", str(path))) == store.read_meta(path).sha256
+    assert transt.weights_file(Config("tiny_transt", str(path))) == path
     with pytest.raises(
-        UserError, match=r"weights of narrow_tokens, not of transt: .* its network by the option architecture"
+        UserError, match=r"weights of tiny_transt, not of transt: .* its network by the option architecture"
     ):
         transt.init_params(Config("transt", str(path)))
+    with pytest.raises(UserError, match=r"weights of siamban_nano, not of transt_nano: .* by the option weights$"):
+        transt.init_params(Config("transt_nano", "siamban_nano"))
+
+
+def test_a_configuration_is_described_by_its_network_its_weights_and_its_window():
+    assert transt.describe(CONFIGS["transt_n2"]) == "TransT: transt_n2, a window of 0.49"
+    assert transt.describe(CONFIGS["transt_rbo"]) == "TransT: transt with weights transt_rbo, a window of 0.49"

@@ -13,6 +13,7 @@ from jaxtrack.training.distillation.config import DistillationConfig
 from jaxtrack.training.domains.config import DomainConfig
 from jaxtrack.training.domains.videos import Scenes
 from jaxtrack.training.labels import AnchorLabels
+from jaxtrack.training.optimiser import Optimiser
 from jaxtrack.training.sources import Disk, Procedural
 from jaxtrack.training.stills.sources import Rendered
 
@@ -48,6 +49,29 @@ def test_nor_on_the_scenes_of_the_validation(training, source):
     with pytest.raises(UserError, match="a training is on the split train of its source, not on validation: leave it"):
         training(source=dataclasses.replace(source, split="validation"))
     assert training(source=source).held_out.split == "validation"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_seeds_that_no_generator_takes_or_that_another_one_is_the_same_as_are_refused(seed):
+    for name, make in (
+        ("TrainConfig", lambda: TrainConfig(seed=seed)),
+        ("Procedural", lambda: TrainConfig(source=Procedural(seed=seed))),
+        ("Disk", lambda: TrainConfig(source=Disk(seed=seed))),
+    ):
+        with pytest.raises(UserError, match=f"seed of {name} must be between 0 and 2147483647, not {seed}"):
+            make()
+
+
+def test_accumulated_batches_must_end_with_their_stage():
+    """The optimiser is a new one in the next stage, and of the batches before nothing would be left."""
+    three = Optimiser(accumulate=3, frozen_epochs=1)
+    with pytest.raises(UserError, match=r"an update of 3 steps, and the stage 'frozen' has 10: the last 1 would .* 9$"):
+        TrainConfig(optimiser=three, epochs=3, steps_per_epoch=10)
+    with pytest.raises(UserError, match="the stage 'whole' has 20: the last 2 would change nothing"):
+        TrainConfig(optimiser=dataclasses.replace(three, frozen_epochs=0), epochs=2, steps_per_epoch=10)
+    # Ten steps an epoch will do where all of them are one stage.
+    TrainConfig(optimiser=dataclasses.replace(three, frozen_epochs=0), epochs=3, steps_per_epoch=10)
+    TrainConfig(optimiser=three, epochs=3, steps_per_epoch=9)
 
 
 def test_scaling_is_asked_for_by_options_as_they_are_typed():

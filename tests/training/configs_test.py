@@ -16,7 +16,8 @@ from jaxtrack.training.detection.anchors import Labels
 from jaxtrack.training.detection.config import DetectionConfig
 from jaxtrack.training.domains import presets
 from jaxtrack.training.domains.config import DomainConfig
-from jaxtrack.training.optimiser import epoch_rates
+from jaxtrack.training.labels import AnchorLabels, EllipseLabels
+from jaxtrack.training.optimiser import Optimiser, epoch_rates
 from jaxtrack.weights import known
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
@@ -108,19 +109,75 @@ def test_transts_training_is_the_references(name):
     assert rates == [1e-4] * 500 + [1e-5] * 500
     assert (config.optimiser.method, config.optimiser.weight_decay, config.optimiser.clip) == ("adamw", 1e-4, 0)
     assert (config.optimiser.backbone_factor, config.optimiser.frozen_epochs) == (0.1, 0)
+    assert set(config.optimiser.trained_backbone) == parts_of_backbone("transt")  # nothing is frozen
+    assert (config.start, config.labels.cut) == ("resnet50_plain", False)
     assert (config.source.sampling.negative, config.source.sampling.gray) == (0, 0.05)
     crops = config.source.crops
     assert (crops.template_factor, crops.search_factor, crops.size_jitter, crops.shift_jitter) == (2, 4, 0.25, 3)
+    assert crops.brightness == 0.2
+
+
+def test_transts_datasets_are_equally_likely_and_none_is_cut_to_a_part_of_itself():
+    """siamese.md 10.2. Most entries has COCO's train2014, 82,783 images; a pair is twice the same one."""
+    source = TRAININGS["transt_full"].source
+    uses = {use.dataset: (use.frame_range, use.num_use) for use in source.sampling.uses}
+    assert uses.keys() == {"lasot", "got10k", "coco", "trackingnet"}
+    assert {name: reach for name, (reach, _) in uses.items()} == {name: 0 if name == "coco" else 100 for name in uses}
+    [count] = {count for _, count in uses.values()}
+    assert count > 82_783
+    assert [folder.as_posix() for folder in source.folders] == [
+        "data/lasot/train",
+        "data/got10k/train",
+        "data/coco/train2014",
+        "data/trackingnet/train",
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in TRAININGS if name.endswith("_rbo_paper")])
 def test_what_is_trained_as_printed_differs_in_the_objective_alone(name):
     printed, released = TRAININGS[name], TRAININGS[name.removesuffix("_paper")]
     assert (printed.objective.variant, released.objective.variant) == ("paper", "released")
-    assert printed.objective.gamma == 3
+    assert (printed.objective.gamma, printed.objective.smooth_l1) == (3, True)
     assert dataclasses.replace(printed, name="same", objective=released.objective) == dataclasses.replace(
         released, name="same"
     )
+
+
+# siamese.md 6.5, 5.2, 5.5 and 6.2: pairs a device, devices, steps of an epoch, weight of boxes, gamma, datasets.
+REFERENCES = {
+    "siamrpn_full": (32, 4, 6250, 1.2, 3, ["vid", "youtubebb", "coco", "det", "got10k"]),
+    "siamrpn_got10k": (32, 4, 4687, 1.2, 5, ["got10k"]),
+    "siamban_full": (28, 3, 11904, 1.0, 3, ["vid", "youtubebb", "coco", "det", "got10k", "lasot"]),
+    "siamban_got10k": (28, 3, 7142, 1.0, 3, ["got10k"]),
+    "siampw_full": (28, 4, 8928, 1.0, 5, ["vid", "youtubebb", "coco", "det", "got10k", "lasot"]),
+    "siampw_got10k": (28, 4, 5357, 1.0, 5, ["got10k"]),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_siamese_trainings_are_the_references(name):
+    config, (share, devices, steps, loc, gamma, datasets) = TRAININGS[f"{name}_rbo"], REFERENCES[name]
+    assert (config.batch, config.reference_devices) == (share * devices, devices)
+    assert (config.epochs, config.steps_per_epoch, config.seed) == (20, steps, 123456)
+    assert (config.normalisation, config.sync_norm, config.start) == ("per_device", False, "resnet50")
+    assert (config.objective.variant, config.objective.cls, config.objective.loc) == ("released", 1, loc)
+    assert config.objective.gamma == gamma
+    assert [use.dataset for use in config.source.sampling.uses] == datasets
+    split = "all" if name.endswith("got10k") else "train"
+    assert [folder.as_posix() for folder in config.source.folders] == [f"data/{name}/{split}" for name in datasets]
+    assert config.source.sampling.use_of("got10k").num_use == 200_000
+
+
+def test_what_the_references_train_of_a_network_and_label_of_an_image():
+    """siamese.md 1.5, 4.2, 4.4 and 5.1."""
+    rpn, ban, pw = (TRAININGS[f"{name}_full_rbo"] for name in ("siamrpn", "siamban", "siampw"))
+    assert ban.optimiser == rpn.optimiser == Optimiser()
+    assert ban.optimiser.trained_backbone == ("layer2", "layer3", "layer4")
+    assert pw.optimiser == dataclasses.replace(Optimiser(), trained_backbone=("layer2", "layer3"))
+    assert (ban.optimiser.frozen_epochs, ban.optimiser.last_rate, ban.optimiser.clip) == (10, 5e-5, 10)
+    assert (rpn.labels, rpn.objective.pooled_negatives) == (AnchorLabels(keep_all_negatives=True), 48)
+    assert (ban.labels, ban.objective.pooled_negatives) == (EllipseLabels(), None)
+    assert (pw.labels, pw.objective.pooled_negatives) == (EllipseLabels(negative_pair_cap=None), None)
 
 
 @pytest.mark.parametrize("name", [f for f in TRAININGS if ("_full" in f or "_got10k" in f) and "siam" in f])

@@ -1,5 +1,6 @@
 """Trainings that are stopped in an unlucky step: nothing is compiled in vain, no validation is lost."""
 
+import dataclasses
 import json
 
 import jax
@@ -15,7 +16,7 @@ CONFIG = tiny_training.config(validation_pairs=4)  # checkpoints, and so validat
 ONE = jax.devices()[:1]
 
 
-def stopped_at(step, folder):
+def stopped_at(step, folder, validation_pairs=4):
     """Trains until somebody asks to stop during a step; what was said."""
     stop, said = loop.Stop(), []
 
@@ -26,7 +27,7 @@ def stopped_at(step, folder):
                 yield items
 
     Asking.__name__ = "Squares"
-    config = tiny_training.config(validation_pairs=4, source=Asking())
+    config = tiny_training.config(validation_pairs=validation_pairs, source=Asking())
     state = loop.train(config, folder, devices=ONE, stop=stop, say=said.append)
     assert int(state.step) == step
     return said
@@ -81,6 +82,24 @@ def test_the_last_validation_is_made_by_the_same_command_and_only_once(tmp_path,
         assert events == expected
         assert records(tmp_path / "mine") == records(whole)
         assert best(tmp_path / "mine") == best(whole)
+
+
+@pytest.mark.parametrize("step", [4, 5])
+def test_the_next_samples_after_a_stop_are_those_that_were_next(step, tmp_path, events, monkeypatch):
+    """At the end of a stage, and within one: eight pairs a step, each of 96 once and in order."""
+    batches, seen = tiny_training.Squares.batches, []
+
+    def noted(self, *place):
+        for items in batches(self, *place):
+            seen.extend(items.tolist())
+            yield items
+
+    monkeypatch.setattr(tiny_training.Squares, "batches", noted)
+    config = dataclasses.replace(CONFIG, validation_pairs=0)
+    stopped_at(step, tmp_path, validation_pairs=0)
+    assert seen == list(range(8 * step))
+    loop.train(config, tmp_path, devices=ONE)
+    assert seen == list(range(96))
 
 
 def test_a_checkpoint_at_which_no_validation_is_due_gets_none(tmp_path, events):

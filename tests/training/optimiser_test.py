@@ -87,6 +87,19 @@ def test_accumulated_batches_make_one_update_of_their_mean():
     np.testing.assert_allclose(PARAMS["head"]["w"] - after["head"]["w"], 1.5e-3, rtol=1e-3)
 
 
+def test_the_rate_follows_the_batches_and_not_the_updates_that_they_make():
+    """Two batches an update, four an epoch: two updates have the first epoch's rate, the next the second's."""
+    config = Optimiser(accumulate=2, weight_decay=0.0, momentum=0.0)
+    updates = Updates(config, Stage("whole", 0, ()), 20, 4)
+    params = {"head": jnp.zeros(1)}
+    state, seen = updates.init(params), []
+    for _ in range(6):
+        params, state = updates.apply(params, {"head": jnp.ones(1)}, state)
+        seen.append(-float(params["head"][0]))
+    first, second = 1e-3, 1.37973e-3
+    np.testing.assert_allclose(seen, [0, first, first, 2 * first, 2 * first, 2 * first + second], rtol=1e-5)
+
+
 def test_the_rate_of_a_later_stage_goes_on_where_the_first_one_ended():
     late = Updates(Optimiser(momentum=0.0, weight_decay=0.0), Stage("whole", 10, ()), 20, 1)
     head = {"head": PARAMS["head"]}

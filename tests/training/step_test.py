@@ -9,7 +9,7 @@ from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.losses.classification import random_subset
 from jaxtrack.losses.reduction import Term
 from jaxtrack.models.siamese import ARCHITECTURES
-from jaxtrack.training import objective, siamese
+from jaxtrack.training import objective, siamese, step
 from jaxtrack.training.labels import AnchorLabels, EllipseLabels
 from jaxtrack.training.objective import Objective
 from jaxtrack.training.optimiser import Stage
@@ -68,6 +68,11 @@ def test_negatives_pooled_over_a_batch_come_from_all_its_images(monkeypatch):
     # 12 each on average, with a deviation of 3.
     assert min(counts) > 2
     assert max(counts) < 24
+
+
+def test_running_statistics_are_those_of_the_first_device_whatever_the_others_have():
+    found = jax.vmap(step._of_first, axis_name=AXIS)({"mean": jnp.asarray([[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]])})
+    np.testing.assert_array_equal(found["mean"], [[1, 2]] * 3)
 
 
 @pytest.mark.parametrize("variant", ["released", "paper"])

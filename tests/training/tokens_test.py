@@ -1,27 +1,29 @@
 """TransT's training: the criterion against the specification, and the loop on a network of a few channels."""
 
 import dataclasses
+import functools
+import importlib.util
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_training
+import tiny_transt
 from ranking_loops import cr_by_loop, igr_by_loop
 from states import assert_same_bits, leaves
 
+from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.errors import UserError
 from jaxtrack.losses import regression
 from jaxtrack.losses.reduction import combine
-from jaxtrack.models.siamese import ARCHITECTURES, Architecture
-from jaxtrack.models.small_resnet import SmallResNet
-from jaxtrack.models.transt import Projection, TransTHead
+from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.training import factor_crops, loop, objective, presets, siamese
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.labels import Labels, TokenLabels
 from jaxtrack.training.objective import Objective
-from jaxtrack.training.optimiser import FROM_NOTHING
 from jaxtrack.training.sources import FactorDisk
 
 CRITERION = presets.transt_objective(Objective())
@@ -33,23 +35,26 @@ def corners(box):
     return [256 * x for x in (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)]
 
 
+@functools.cache
 def golden():
     """siamese.md 13.2: the reference's logits (target first) and boxes as ours, and labels."""
     logits = np.random.RandomState(41).standard_normal((2, 1024, 2))[..., ::-1]
     boxes = 1 / (1 + np.exp(-0.5 * np.random.RandomState(42).standard_normal((2, 1024, 4))))
-    recipe = siamese.Recipe(ARCHITECTURES["transt"], lambda items: items, TokenLabels(), CRITERION)
-    pairs = Pairs(jnp.asarray([corners(box) for box in TARGETS], jnp.float32), jnp.zeros(2, bool))
-    labels = siamese.label_batch(recipe, jax.random.split(jax.random.key(0), 2), pairs)  # type: ignore[arg-type]
+    labels = labelled("transt", [corners(box) for box in TARGETS])
     cls, loc = (jnp.asarray(x.reshape(2, 32, 32, -1), jnp.float32) for x in (logits, boxes))
     return cls, loc, labels
 
 
-@dataclasses.dataclass
-class Pairs:
-    """What labels need of pairs."""
+def labelled(name, boxes_xyxy):
+    """Labels of ordinary pairs, by a recipe of an architecture."""
+    recipe = siamese.Recipe(ARCHITECTURES[name], lambda items: items, TokenLabels(), CRITERION)
 
-    box_xyxy: jax.Array
-    negative: jax.Array
+    @jax.jit
+    def label(box):
+        pairs = Pair(template=None, search=None, box_xyxy=box, negative=jnp.zeros(len(box), bool))
+        return siamese.label_batch(recipe, jax.random.split(jax.random.key(0), len(box)), pairs)
+
+    return label(jnp.asarray(boxes_xyxy, jnp.float32))
 
 
 def means(config, cls, loc, labels, positives=256):
@@ -104,100 +109,165 @@ def test_the_ranking_losses_are_those_of_all_tokens_and_their_boxes(variant):
 def test_a_network_that_says_what_its_labels_say_has_the_targets_box(name):
     """Whether it counts from the region's edge or, as the reference, from the first pixel's centre."""
     architecture = ARCHITECTURES[name]
-    recipe = siamese.Recipe(architecture, lambda items: items, TokenLabels(), CRITERION)
     box = jnp.asarray([[100.0, 80.0, 171.0, 142.0]])
-    labels = siamese.label_batch(recipe, jax.random.split(jax.random.key(0), 1), Pairs(box, jnp.zeros(1, bool)))  # type: ignore[arg-type]
-    np.testing.assert_allclose(objective.overlaps(architecture, labels.target, box), 1.0, rtol=1e-5)
+    labels = labelled(name, box)
+    overlaps = jax.jit(lambda target: objective.overlaps(architecture, target, box))(labels.target)
+    np.testing.assert_allclose(overlaps, 1.0, rtol=1e-5)
     # In a region whose edges are half a pixel around its pixels' centres, or without that half.
     half = 0.5 if architecture.exact_centre else 0.0
     centre = (np.asarray([135.5, 111.0]) + half) / architecture.search_px
     np.testing.assert_allclose(labels.target[0, 0, :2], centre, rtol=1e-5)
 
 
-# --- the loop ------------------------------------------------------------------------------------------------------
-
-# A cell for 32 pixels: 3 x 3 tokens of the template and 7 x 7 of the search region.
-TINY = Architecture(
-    SmallResNet((2, 4, 4, 8, 8), ((), (), (), (), ())),
-    Projection(8),
-    TransTHead(1, 2, 8, 0.0),
-    "tokens",
-    stride_px=32,
-    score_cells=7,
-    exact_centre=True,
-)
-STAGES = tuple(f"stage{i}" for i in range(1, 6))
+# --- a step --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "tiny_transt", TINY)
-    dropping = dataclasses.replace(TINY, head=TransTHead(1, 2, 8, 0.5))
-    monkeypatch.setitem(ARCHITECTURES, "dropping_transt", dropping)
+    monkeypatch.setitem(ARCHITECTURES, "tiny_transt", tiny_transt.ARCHITECTURE)
+
+
+# Adam divides by what may be rounding alone.
+SGD = dataclasses.replace(
+    tiny_training.OPTIMISER, frozen_epochs=0, trained_backbone=tiny_transt.STAGES, rate=1e-3, warmup_rate=1e-3
+)
 
 
 def config(**changes) -> TrainConfig:
-    """Six steps of eight pairs with both ranking losses."""
+    """Four steps of eight pairs with both ranking losses."""
     defaults = {
         "architecture": "tiny_transt",
+        "source": tiny_transt.Squares(),
         "labels": TokenLabels(positives=16, cut=True),
         "objective": presets.transt_objective(presets.CR_IGR),
-        "optimiser": dataclasses.replace(FROM_NOTHING, rate=5e-3, trained_backbone=STAGES),
+        "optimiser": SGD,
         "epochs": 2,
-        "steps_per_epoch": 3,
-        "checkpoint_steps": 3,
+        "steps_per_epoch": 2,
+        "checkpoint_steps": 2,
     }
     return tiny_training.config(**{**defaults, **changes})
 
 
-def trained(folder, devices=1, **changes):
-    return loop.train(config(**changes), folder, devices=jax.devices()[:devices])
+def losses_of_nothing(monkeypatch, recipe, words):
+    """What `losses` asks of network and objective, one after the other, with keys of these words."""
+    asked = []
+
+    class Network:
+        def apply(self, *_, rngs, **__):
+            asked.append(jax.random.key_data(rngs["dropout"]).tolist())
+            return (None, None), {"batch_stats": {}}
+
+    monkeypatch.setattr(siamese.siamese, "build", lambda architecture: Network())
+    monkeypatch.setattr(objective, "terms", lambda *_, positives, **__: asked.append(positives) or ({}, {}))
+    image = jnp.zeros((1, 1, 1, 3))
+    pairs = Pair(template=image, search=image, box_xyxy=jnp.zeros((1, 4)), negative=jnp.zeros(1, bool))
+    for word in words:
+        siamese.losses(recipe, (), {}, pairs, None, jax.random.key(word))
+    return asked[::2], asked[1::2]
 
 
-def test_it_learns_and_is_validated(tmp_path):
-    trained(tmp_path, validation_pairs=8)
-    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+def test_what_is_dropped_in_training_is_a_function_of_the_key(monkeypatch):
+    (first, same, other), _ = losses_of_nothing(monkeypatch, loop.make_recipe(config()), (0, 0, 1))
+    assert first == same != other
+
+
+def test_as_many_positives_of_an_image_are_ranked_as_the_labels_say(monkeypatch):
+    recipe = loop.make_recipe(config(labels=TokenLabels(positives=5)))
+    assert losses_of_nothing(monkeypatch, recipe, (0,))[1] == [5]
+
+
+# --- the loop ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def train():
+    """`loop.train` on so many devices; for each number the step is compiled once, all begin with the same numbers."""
+    make_step, steps = loop.make_step, {}
+    draw = functools.cache(tiny_training.perturbed(loop.initial_variables))
+
+    def shared(recipe, stage, updates, devices):
+        if len(devices) not in steps:
+            steps[len(devices)] = make_step(recipe, stage, updates, devices)
+        return steps[len(devices)]
+
+    def run(folder, devices, report=lambda record: None, **changes):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(ARCHITECTURES, "tiny_transt", tiny_transt.ARCHITECTURE)
+            patch.setattr(loop, "make_step", shared)
+            first = draw(config(), loop.make_recipe(config()))
+            patch.setattr(loop, "initial_variables", lambda *_: jax.tree.map(jnp.copy, first))  # steps donate them
+            return loop.train(config(**changes), folder, devices=jax.devices()[:devices], report=report)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def one(train, tmp_path_factory):
+    """The last state of a training on one device, with validation, and its folder."""
+    folder = tmp_path_factory.mktemp("one")
+    return train(folder, 1, validation_pairs=8), folder
+
+
+@pytest.fixture(scope="module")
+def four(train, tmp_path_factory):
+    """The last state of the same training on four devices."""
+    return train(tmp_path_factory.mktemp("four"), 4)
+
+
+def test_it_learns_and_is_validated(one):
+    records = [json.loads(line) for line in (one[1] / "log.jsonl").read_text().splitlines()]
     assert records[-1]["loss"] < records[0]["loss"]
     assert {"cls", "loc", "giou", "cr", "igr_1", "igr_2"} < records[0].keys()
-    assert 0 < records[-1]["validation_iou"] < 1
+    assert 0 < records[-1]["validation_positive"] < 1
+    assert 0 <= records[-1]["validation_iou"] <= 1
 
 
-def test_it_ends_with_the_same_bits_again_and_after_an_interruption(tmp_path):
-    whole = trained(tmp_path / "whole")
-    assert_same_bits(trained(tmp_path / "again"), whole)
-
-    def stop_after_the_checkpoint(record):
-        if record["step"] > 3:
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        loop.train(config(), tmp_path / "cut", devices=jax.devices()[:1], report=stop_after_the_checkpoint)
-    assert_same_bits(trained(tmp_path / "cut"), whole)
-
-
-def test_one_device_and_four_agree(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "initial_variables", tiny_training.perturbed(loop.initial_variables))
-    # Adam divides by what may be rounding alone.
-    sgd = dataclasses.replace(tiny_training.OPTIMISER, frozen_epochs=0, trained_backbone=STAGES, rate=1e-3)
-    one, four = (leaves(trained(tmp_path / str(n), n, optimiser=sgd)) for n in (1, 4))
+def test_one_device_and_four_agree(one, four):
+    one, four = leaves(one[0]), leaves(four)
     for name in one:
         if ".params" in name:
             assert np.linalg.norm(one[name] - four[name]) <= 1e-4 * np.linalg.norm(one[name]), name
 
 
-def test_what_is_dropped_in_training_is_a_function_of_the_key():
-    recipe = loop.make_recipe(config(architecture="dropping_transt", sync_norm=False))
-    pairs = jax.jit(tiny_training.Squares().pairs)(jnp.arange(2, dtype=jnp.uint32))
-    variables = jax.jit(recipe.draw)(jax.random.key(0))
+def stop_after_a_checkpoint(record):
+    if record["step"] > 2:
+        raise ZeroDivisionError
 
-    @jax.jit
-    def loss(word):
-        keys = jax.random.split(jax.random.key(0), 2)
-        labels = siamese.label_batch(recipe, keys, pairs)  # type: ignore[arg-type]
-        terms, _, _ = siamese.losses(recipe, (), variables, pairs, labels, jax.random.key(word))  # type: ignore[arg-type]
-        return terms["loc"].sum
 
-    assert float(loss(0)) == float(loss(0)) != float(loss(1))
+def test_on_four_devices_it_ends_with_the_same_bits_after_an_interruption(train, four, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, 4, report=stop_after_a_checkpoint)
+    assert_same_bits(train(tmp_path, 4), four)
+
+
+@pytest.mark.slow
+def test_the_shipped_short_training_resumes_on_four_devices_and_one_device_agrees(tmp_path):
+    """With rendered pairs, AdamW and validation."""
+    path = Path(__file__).parents[2] / "configs" / "transt_smoke.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    shorter = {"batch": 4, "steps_per_epoch": 2, "checkpoint_steps": 2, "validation_pairs": 4}
+    smoke = dataclasses.replace(module.config(), **shorter)
+
+    def run(name, devices=4, **named):
+        state = loop.train(smoke, tmp_path / name, devices=jax.devices()[:devices], **named)
+        return state, [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+
+    whole, records = run("whole")
+    with pytest.raises(ZeroDivisionError):
+        run("cut", report=stop_after_a_checkpoint)
+    resumed, again = run("cut")
+    assert_same_bits(resumed, whole)
+    terms = ("loss", "cls", "loc", "giou", "cr", "igr_1", "igr_2")
+    assert [{name: record[name] for name in terms} for record in again] == [
+        {name: record[name] for name in terms} for record in records
+    ]
+    single = run("one", 1)[1]
+    for name in terms:
+        assert single[0][name] == pytest.approx(records[0][name], rel=1e-3), name
 
 
 # --- what fits -----------------------------------------------------------------------------------------------------

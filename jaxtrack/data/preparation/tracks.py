@@ -116,7 +116,7 @@ def numbered_images(folder: Path) -> list[Path]:
     images = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.stem.isdecimal()]
     if not images:
         raise UserError(f"{folder} has no images named by numbers")
-    return sorted(images, key=lambda path: int(path.stem))
+    return sorted(images, key=lambda path: (int(path.stem), path.name))
 
 
 def annotations_from_rows(

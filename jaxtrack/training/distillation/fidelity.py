@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxtrack.training.distillation.config import DistillationConfig
 from jaxtrack.training.distillation.recipe import Recipe
+from jaxtrack.training.keys import seed_key
 from jaxtrack.training.stills import held_out
 from jaxtrack.training.task import TrainState
 
@@ -24,7 +25,7 @@ def validator(
     """
 
     def measure(variables: Any, items: Any, numbers: jax.Array) -> dict[str, jax.Array]:
-        keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(numbers)
+        keys = jax.vmap(lambda number: jax.random.fold_in(seed_key(0), number))(numbers)
         teacher, student = recipe.maps(variables, items, keys)
         cells = (1, 2, 3)
         difference = student - teacher

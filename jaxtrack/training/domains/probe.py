@@ -20,6 +20,7 @@ from jaxtrack.models.vgg_m import LOCATION
 from jaxtrack.training.domains.config import DomainConfig
 from jaxtrack.training.domains.recipe import Recipe
 from jaxtrack.training.domains.videos import Video
+from jaxtrack.training.keys import seed_key
 from jaxtrack.training.step import local, on_each, replicated, split
 from jaxtrack.training.task import TrainState
 
@@ -85,7 +86,7 @@ def validator(
     probing = recipe._replace(sampling=dataclasses.replace(recipe.sampling, **numbers, **near))
 
     def measure(params: Any, items: Any, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
-        keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(numbers)
+        keys = jax.vmap(lambda number: jax.random.fold_in(seed_key(0), number))(numbers)
         samples = probing.samples(keys, items)
         found = probing.features(params["backbone"], items, samples.boxes)
         flat = fc5(probing, params["head"], found.reshape(-1, found.shape[-1]))

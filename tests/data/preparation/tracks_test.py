@@ -1,3 +1,6 @@
+import itertools
+from pathlib import Path
+
 import pytest
 from dataset_folders import write_image, write_lines, write_xml
 
@@ -40,6 +43,13 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path):
         tracks.numbered_images(tmp_path / "empty")
     with pytest.raises(UserError, match="there is no folder"):
         tracks.numbered_images(tmp_path / "none")
+
+
+def test_images_of_one_number_come_by_their_names_however_the_folder_lists_them(tmp_path, monkeypatch):
+    names = ["1.jpg", "01.jpg", "1.png"]
+    for listed in itertools.permutations(names):
+        monkeypatch.setattr(Path, "iterdir", lambda folder, listed=listed: (folder / name for name in listed))
+        assert [path.name for path in tracks.numbered_images(tmp_path)] == ["01.jpg", "1.jpg", "1.png"]
 
 
 def test_the_fractions_of_whole_boxes_are_cut_off_before_the_corner_is_added():
