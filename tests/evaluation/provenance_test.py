@@ -60,7 +60,7 @@ def test_a_nested_config_becomes_json_that_names_its_classes():
         (np.uint8, "numpy.uint8"),
         (provenance.to_json, "jaxtrack.evaluation.provenance.to_json"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,  # the same in every process
 )
 def test_values_that_configs_hold_have_a_json_form(value, expected):
     found = provenance.to_json(value)
