@@ -199,7 +199,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(trained, training_file, tmp_p
 
 def test_a_measure_that_is_no_number_is_printed_as_such(capsys):
     record = {"step": 2, "loss": 1.0, "rate": 0.1, "pairs_per_second": 3.0, "data_wait": 0.25, "validation_iou": "nan"}
-    train._Progress(Console(), TrainConfig())(record)
+    train._Progress(Console(), TrainConfig(), train._bar(Console()))(record)
     assert "25% waiting for data  ETA -  IoU nan" in capsys.readouterr().out
 
 

@@ -135,7 +135,7 @@ def test_the_command_takes_options_of_these_trainings_too():
 
 def test_its_progress_counts_frames_and_shows_the_probe(capsys):
     record = {"step": 2, "loss": 1.0, "rate": 0.1, "frames_per_second": 3.0, "data_wait": 0.25, "validation_auc": 0.75}
-    train._Progress(Console(width=200), tiny_domains.config())(record)
+    train._Progress(Console(width=200), tiny_domains.config(), train._bar(Console()))(record)
     assert "3.0 frames/s, 25% waiting for data" in (line := capsys.readouterr().out)
     assert line.rstrip().endswith("AUC 0.750")
 
