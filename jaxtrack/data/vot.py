@@ -9,7 +9,6 @@ import csv
 import dataclasses
 import functools
 import importlib.resources
-import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxtrack.data.image_folder import ImageFolder
-from jaxtrack.data.located import NoImages
+from jaxtrack.data.located import NoImages, read_json
 from jaxtrack.data.naming import match_name, plain
 from jaxtrack.data.regionfiles import Regions, read_regions, regions
 from jaxtrack.data.sequences import Benchmark, Frames, Sequence, SequenceInfo, title_of_part
@@ -170,7 +169,8 @@ class VotEdition:
         """Name -> where its files are, for the sequences with an annotation (and images where they are needed)."""
         found: dict[str, _Found] = {}
         for root in () if data_dir is None else self._roots(data_dir):
-            records = _read_json(root / f"{self.title}.json")
+            path = root / f"{self.title}.json"
+            records = read_json(path) if path.is_file() else {}
             for name in self.lengths:
                 folder, record = root / name, records.get(name, {})
                 if name in found or not (record or (folder / "groundtruth.txt").is_file()):
@@ -242,19 +242,6 @@ def _images(name: str, found: _Found, rows: int, *, needed: bool) -> Frames:
     if len(images) != rows:
         raise UserError(f"{name}: {len(images)} images in {place} but {rows} annotations: copy the sequence again")
     return images
-
-
-def _read_json(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """PySOT's file of an edition: name -> record; empty if it is not there."""
-    if not path.is_file():
-        return {}
-    try:
-        records = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    if not isinstance(records, dict) or not all(isinstance(record, dict) for record in records.values()):
-        raise UserError(f"{path} is no PySOT annotation: expected an object that maps each video to its record")
-    return records
 
 
 def _regions_of(name: str, record: Mapping[str, Any]) -> Regions:
