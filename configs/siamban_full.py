@@ -2,7 +2,7 @@
 
 python train.py --config configs/siamban_full.py
 
-Hardware: made for three GPUs of 11 GB or more; has not been run.
+Hardware: made for three devices, as its reference; has not been run.
 The paper's number: an AUC of 59.61 over TC128, NFS30 and UAV123 (Table 4).
 """
 

@@ -2,7 +2,7 @@
 
 python train.py --config configs/siamban_got10k_cr.py
 
-Hardware: made for three GPUs of 11 GB or more; has not been run.
+Hardware: made for three devices, as its reference; has not been run.
 The paper has no number for it.
 """
 

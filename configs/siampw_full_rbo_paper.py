@@ -2,7 +2,7 @@
 
 python train.py --config configs/siampw_full_rbo_paper.py
 
-Hardware: made for four GPUs of 11 GB or more; has not been run.
+Hardware: made for four devices, as its reference; has not been run.
 The paper has no number for it.
 """
 

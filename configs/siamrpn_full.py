@@ -2,7 +2,7 @@
 
 python train.py --config configs/siamrpn_full.py
 
-Hardware: made for four GPUs of 11 GB or more; has not been run.
+Hardware: made for four devices, as its reference; has not been run.
 The paper's number: an AUC of 57.93 over TC128, NFS30 and UAV123 (Table 4).
 """
 

@@ -2,7 +2,7 @@
 
 python train.py --config configs/siamrpn_got10k_cr.py
 
-Hardware: made for four GPUs of 11 GB or more; has not been run.
+Hardware: made for four devices, as its reference; has not been run.
 The paper has no number for it.
 """
 

@@ -1,11 +1,12 @@
 """Files that appear whole or not at all, and files that lock."""
 
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from jaxtrack.errors import UserError
 
@@ -54,6 +55,18 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8, whole or not at all."""
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file from anywhere holds.
+
+    Raises:
+      UserError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:  # the last where brackets are nested by the thousand
+        raise UserError(f"cannot read {path}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -161,3 +161,15 @@ def test_where_nothing_can_be_locked_nothing_is(tmp_path, monkeypatch):
         for _ in range(2):
             stack.enter_context(locked(tmp_path / "b", TAKEN))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[" * 100_000])
+def test_what_is_no_json_is_refused_in_words(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot read .*a\.json: "):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_json_is_read_with_the_mark_that_windows_sets_before_it(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + '{"é": 1}'.encode())
+    assert files.read_json(tmp_path / "a.json") == {"é": 1}

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from jaxtrack.data.located import Located, load, pysot_sequence, read_json
+from jaxtrack.data.located import Located, load, pysot_records, pysot_sequence
 from jaxtrack.data.naming import match_name, plain
 from jaxtrack.data.sequences import Benchmark, SequenceInfo, title_of_part
 from jaxtrack.errors import UserError
@@ -137,7 +137,7 @@ class FolderBenchmark:
         return {
             name: pysot_sequence(name, record, path, self.origin)
             for path in paths[:1]
-            for name, record in read_json(path).items()
+            for name, record in pysot_records(path).items()
         }
 
     def _roots(self, data_dir: Path) -> list[Path]:

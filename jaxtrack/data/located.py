@@ -1,7 +1,6 @@
 """The files of one sequence of a benchmark of folders: images, boxes, flags, and records of PySOT's JSON files."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxtrack import files
 from jaxtrack.data.boxfiles import annotated_rows
 from jaxtrack.data.image_folder import SUFFIXES, ImageFolder, by_numbers
 from jaxtrack.data.sequences import Frames, Sequence, check_init_box
@@ -177,12 +177,9 @@ def read_labels(path: Path, labels: Iterable[str]) -> frozenset[str]:
     return frozenset(label for label, flag in zip(labels, flags, strict=True) if flag)
 
 
-def read_json(path: Path) -> Mapping[str, Mapping[str, Any]]:
+def pysot_records(path: Path) -> Mapping[str, Mapping[str, Any]]:
     """PySOT's file of a benchmark: name -> record."""
-    try:
-        records = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    records = files.read_json(path)
     if not isinstance(records, dict) or not all(isinstance(record, dict) for record in records.values()):
         raise UserError(f"{path} is no PySOT annotation: expected an object that maps each video to its record")
     return records

@@ -28,7 +28,7 @@ import numpy as np
 
 from jaxtrack.data.boxfiles import annotated_rows, read_boxes
 from jaxtrack.data.image_folder import ImageFolder
-from jaxtrack.data.located import Located, NoImages, load, pysot_sequence, read_json
+from jaxtrack.data.located import Located, NoImages, load, pysot_records, pysot_sequence
 from jaxtrack.data.naming import match_name, plain
 from jaxtrack.data.sequences import Benchmark, Sequence, SequenceInfo, check_init_box, title_of_part
 from jaxtrack.errors import UserError
@@ -144,7 +144,7 @@ def _pysot_sequences(entries: Iterable[Entry], data_dir: Path) -> dict[str, Loca
     known = {entry.name: entry for entry in entries}
     paths = [path for root in search_roots(data_dir) for path in sorted(root.glob("*.json"))]
     for path in [path for path in paths if plain(path.stem) in _PYSOT_FILES]:
-        for spelling, record in read_json(path).items():
+        for spelling, record in pysot_records(path).items():
             with contextlib.suppress(UserError):
                 entry = known.get(canonical_name(spelling))
                 located = None if entry is None else pysot_sequence(entry.name, _tracked(entry, record), path, 1.0)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxtrack.data.image_folder import ImageFolder
-from jaxtrack.data.located import NoImages, read_json
+from jaxtrack.data.located import NoImages, pysot_records
 from jaxtrack.data.naming import match_name, plain
 from jaxtrack.data.regionfiles import Regions, read_regions, regions
 from jaxtrack.data.sequences import Benchmark, Frames, Sequence, SequenceInfo, title_of_part
@@ -170,7 +170,7 @@ class VotEdition:
         found: dict[str, _Found] = {}
         for root in () if data_dir is None else self._roots(data_dir):
             path = root / f"{self.title}.json"
-            records = read_json(path) if path.is_file() else {}
+            records = pysot_records(path) if path.is_file() else {}
             for name in self.lengths:
                 folder, record = root / name, records.get(name, {})
                 if name in found or not (record or (folder / "groundtruth.txt").is_file()):

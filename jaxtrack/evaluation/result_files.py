@@ -9,13 +9,13 @@
 Boxes of all of them are 1-based, (x, y, w, h).
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxtrack import files
 from jaxtrack.data.boxfiles import read_boxes
 from jaxtrack.errors import UserError
 from jaxtrack.weights import matlab
@@ -38,12 +38,12 @@ def read(path: Path) -> np.ndarray:
       UserError: the file cannot be read, or has not four numbers per frame (names the line).
     """
     readers = {".txt": lambda: read_boxes(path, nan_allowed=True), ".mat": lambda: _of_mat(path)}
-    return readers.get(path.suffix, lambda: _as_boxes(_of_json(_json(path)), str(path)))()
+    return readers.get(path.suffix, lambda: _as_boxes(_of_json(files.read_json(path)), str(path)))()
 
 
 def read_all(path: Path) -> Mapping[str, np.ndarray]:
     """The boxes of each sequence of a JSON file that maps sequences to rows; empty if it is no such file."""
-    content = _json(path)
+    content = files.read_json(path)
     if not isinstance(content, dict) or not all(isinstance(_of_json(rows), list) for rows in content.values()):
         return {}
     return {name: _as_boxes(_of_json(rows), f"{path}, {name}") for name, rows in content.items()}
@@ -59,13 +59,6 @@ def _of_mat(path: Path) -> np.ndarray:
     if not isinstance(found, np.ndarray):
         raise UserError(f"{path} has no results{{1}}.res and none of the variables {', '.join(_VARIABLES)}")
     return _as_boxes(found, str(path))
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
 
 
 def _of_json(content: Any) -> Any:

@@ -11,6 +11,7 @@ from jaxtrack.training.optimiser import FROM_NOTHING, Optimiser, stages
 from jaxtrack.training.sources import Disk, FactorDisk, Procedural
 
 _LAST_SEED = 2**31 - 1  # as of a run of a tracker
+_SAMPLES = 2**32  # their numbers are words of 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Training:
             seed = getattr(owner, "seed", 0)  # a source of somebody's own need have none
             if not 0 <= seed <= _LAST_SEED:
                 raise UserError(f"seed of {type(owner).__name__} must be between 0 and {_LAST_SEED}, not {seed}")
+        if self.batch * self.steps > _SAMPLES:
+            raise UserError(
+                f"{self.batch * self.steps} samples are more than there are numbers for, {_SAMPLES}: take fewer epochs"
+            )
         self._check_accumulation()
 
     def _check_accumulation(self) -> None:

@@ -129,6 +129,10 @@ def make_recipe(config: TrainConfig) -> Recipe:
         )
     if config.validation_pairs and isinstance(source, sources.Stored) and not source.validation_folders:
         raise UserError("validation_pairs needs validation_folders in the source: name some, or set it to 0")
+    if isinstance(source, sources.Stored):
+        both = {folder.resolve() for folder in source.folders} & {each.resolve() for each in source.validation_folders}
+        if both:
+            raise UserError(f"{min(both)} is trained on and validated on: take it out of folders or validation_folders")
     return Recipe(
         architecture,
         config.source.pairs,

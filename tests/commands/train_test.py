@@ -293,6 +293,19 @@ def test_validation_on_pairs_from_disk_needs_folders_of_its_own(tmp_path, capsys
     assert "a is not there: make one by jaxtrack prepare" in line
 
 
+def test_a_dataset_is_not_both_trained_on_and_validated_on(tmp_path, capsys):
+    (tmp_path / "disk.py").write_text(
+        "from pathlib import Path\n"
+        "import tiny_training\n"
+        "from jaxtrack.training.sources import Disk\n"
+        "def config():\n"
+        "    source = Disk((Path('a'),), validation_folders=(Path('b'), Path('b/../a')))\n"
+        "    return tiny_training.config(source=source, validation_pairs=4)\n"
+    )
+    line = error_of("train", capsys, "--config", tmp_path / "disk.py", "--out", tmp_path)
+    assert "a is trained on and validated on: take it out of folders or validation_folders" in line
+
+
 def test_a_folder_of_another_training_is_one_sentence(trained, capsys):
     line = error_of("train", capsys, *arguments(trained.parent.parent / "mine.py", trained.parent, "--set.seed", "1"))
     assert "another configuration (seed: 0 stored, 1 now): go on with it by --set.seed 0, or begin one in anoth" in line

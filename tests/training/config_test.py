@@ -62,6 +62,13 @@ def test_seeds_that_no_generator_takes_or_that_another_one_is_the_same_as_are_re
             make()
 
 
+def test_samples_without_a_number_are_refused():
+    """Their numbers are words of 32 bits, and after the last one the first would come again."""
+    assert TrainConfig(batch=2**10, epochs=2**11, steps_per_epoch=2**11).steps == 2**22
+    with pytest.raises(UserError, match="4299161600 samples are more than there are numbers for, 4294967296: take"):
+        TrainConfig(batch=2**10, epochs=2**11, steps_per_epoch=2**11 + 2)
+
+
 def test_accumulated_batches_must_end_with_their_stage():
     """The optimiser is a new one in the next stage, and of the batches before nothing would be left."""
     three = Optimiser(accumulate=3, frozen_epochs=1)

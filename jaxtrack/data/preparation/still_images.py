@@ -1,9 +1,9 @@
 """Readers of datasets of single images, in which every object is a track of one frame: COCO, ImageNet DET, VOC."""
 
 import functools
-import json
 from pathlib import Path
 
+from jaxtrack import files
 from jaxtrack.data.preparation.tracks import (
     Annotation,
     Box,
@@ -29,8 +29,8 @@ def coco(root: Path, split: str) -> list[Video]:
     table = check_folder(root, f"COCO's annotations and {split}") / "annotations" / f"instances_{split}.json"
     images = next((inner for inner in (root / split, root / "images" / split) if inner.is_dir()), root / split)
     check_folder(images, f"COCO's images of {split}")
+    content = files.read_json(table)
     try:
-        content = json.loads(read_text(table))
         names = {image["id"]: Path(image["file_name"]).name for image in content["images"]}
         objects: dict[str, list[tuple[list[float], bool]]] = {}
         for item in content["annotations"]:
