@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename across file systems is a copy; not by `tempfile`, whose files are
     # private to the user whatever the umask says.
-    unfinished = path.with_name(f".{path.name}.{token()}.tmp")
+    unfinished = beside(path)
     try:
         with unfinished.open("wb") as file:
             yield file
@@ -45,10 +45,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def token() -> str:
-    """A part of a file's name that no other process has, on this host or on one that shares the folder."""
+def beside(path: Path, suffix: str = "") -> Path:
+    """A path beside `path` for what is to take its place, which no other process has; it ends in `suffix`.
+
+    No process of this host, nor of another one that shares the folder.
+    """
     # Processes of several hosts may have one number: those in containers often do.
-    return f"{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -59,7 +59,7 @@ def test_what_a_full_disk_leaves_unsaid_is_said(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space left") as raised:
             write_text(tmp_path / "run.json", "new")
     assert (raised.value.filename, raised.value.strerror) == (str(tmp_path / "run.json"), "No space left on device")
-    monkeypatch.setattr(files, "token", lambda: "7")
+    monkeypatch.setattr(files, "beside", lambda path: path.with_name(".run.json.7.tmp"))
     (tmp_path / ".run.json.7.tmp").mkdir()
     with pytest.raises(IsADirectoryError) as raised:
         write_text(tmp_path / "run.json", "new")

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxtrack.data.video_file import VideoFile, quiet_opencv
 from jaxtrack.errors import UserError
+from jaxtrack.files import beside
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 """The kinds of video files that are written, and each one's codec by its four letters."""
@@ -80,7 +81,7 @@ def writing(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # OpenCV tells the kind of a video by its suffix, so the unfinished one has that too.
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    unfinished = beside(path, path.suffix)
     kind = (
         _images(unfinished) if is_folder(path) else _file(unfinished, size, fps, codec or CODECS[path.suffix.lower()])
     )

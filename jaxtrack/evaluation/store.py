@@ -28,7 +28,7 @@ from jaxtrack.data.boxfiles import read_boxes, write_boxes
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics, provenance, run_record
 from jaxtrack.evaluation.run_record import Run
-from jaxtrack.files import locked, replacing, token, write_text
+from jaxtrack.files import beside, locked, replacing, write_text
 
 # Writing a file takes milliseconds: a temporary file older than this belongs to a process that was killed.
 _STALE_SECONDS = 10.0
@@ -310,7 +310,7 @@ def _file_stem(name: str) -> str:
 
 
 def _make_writable(directory: Path) -> None:
-    probe = directory / f".probe.{token()}.tmp"
+    probe = beside(directory / "probe")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe.write_text("probe", encoding="utf-8")

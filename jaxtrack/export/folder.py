@@ -10,7 +10,6 @@ All of it is written beside the folder first, read back and run on random images
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from jaxtrack.errors import UserError
 from jaxtrack.export import onnx_model, stablehlo
 from jaxtrack.export.programs import Pair, Program, programs, reference
 from jaxtrack.export.record import describe
-from jaxtrack.files import replacing, write_text
+from jaxtrack.files import beside, replacing, write_text
 from jaxtrack.models.layers import fold_batch_norm
 from jaxtrack.models.siamese import Architecture
 from jaxtrack.weights.store import Meta
@@ -152,7 +151,7 @@ def difference(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> f
 def _appearing(folder: Path) -> Iterator[Path]:
     """A new folder that takes the name `folder` when all is written, and vanishes after an error."""
     folder = folder.resolve()  # "." has no name
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    unfinished = beside(folder)
     try:
         unfinished.mkdir(parents=True)
         yield unfinished

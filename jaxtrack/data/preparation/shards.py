@@ -22,6 +22,7 @@ from jaxtrack.data.preparation import index as indexing
 from jaxtrack.data.preparation.index import Drops, Index
 from jaxtrack.data.preparation.tracks import Annotation, Box, Track, Video
 from jaxtrack.errors import UserError
+from jaxtrack.files import beside
 
 PARTS = "parts"
 
@@ -118,7 +119,7 @@ class _Records:
         from array_record.python.array_record_module import ArrayRecordWriter
 
         self._path = path
-        self._unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._unfinished = beside(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Groups of one record, so that reading one reads no others.
         self._writer = ArrayRecordWriter(str(self._unfinished), "group_size:1")
