@@ -15,7 +15,7 @@ from rich.console import Console
 from jaxtrack import trackers
 from jaxtrack.commands import _benchmark_choice, _listing, _scale, _tracker_choice, _vot
 from jaxtrack.compilation import disable_compilation_cache
-from jaxtrack.data import otb
+from jaxtrack.data import otb, otb_table
 from jaxtrack.data.naming import match_name
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.data.vot import VotBenchmark
@@ -242,7 +242,7 @@ def _published(options: Options, benchmark: Benchmark) -> list[comparison.Tracke
     known = [sequence.name for sequence in benchmark.sequences]
     spelling = functools.partial(match_name, names=known, what=f"sequence of {benchmark.title}")
     if benchmark.name in otb.BENCHMARKS:
-        spelling = otb.canonical_name  # also of sequences that are not scored now: their files are no strangers
+        spelling = otb_table.canonical_name  # also of sequences that are not scored now: their files are no strangers
     return [
         raw_results.tracker_result(f"{name} (published)", folder, benchmark, spelling, rules=_rules(options, benchmark))
         for name, folder in _published_folders(options).items()

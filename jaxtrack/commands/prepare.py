@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxtrack.data import otb
+from jaxtrack.data import otb_table
 from jaxtrack.data.preparation import Preparation, Summary, prepare, registry
 from jaxtrack.data.preparation.registry import DATASETS
 
@@ -61,7 +61,7 @@ def _warn_of_test_data(config: Preparation) -> None:
     name, _ = registry.find(config.dataset)
     if name == "otb":
         names = [video.name for video in registry.videos_of(name, config.data_dir, config.split)]
-        print(f"warning: {otb.training_warning(config.data_dir, names)}", file=sys.stderr, flush=True)
+        print(f"warning: {otb_table.training_warning(config.data_dir, names)}", file=sys.stderr, flush=True)
 
 
 def lines_of(summary: Summary) -> list[str]:

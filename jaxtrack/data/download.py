@@ -19,7 +19,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from jaxtrack.data import otb
+from jaxtrack.data import otb, otb_table
 from jaxtrack.data.archives import MAX_UNPACKED_BYTES, BrokenArchiveError, unpack_zip
 from jaxtrack.errors import UserError
 
@@ -61,8 +61,8 @@ def download(names: Iterable[str], data_dir: Path, *, base_url: str = BASE_URL, 
     """
     if not base_url.startswith(("http://", "https://")):
         raise UserError(f"The address {base_url!r} must begin with http:// or https://")
-    wanted = {otb.canonical_name(name) for name in names}
-    entries = [entry for entry in otb.table() if entry.name in wanted]
+    wanted = {otb_table.canonical_name(name) for name in names}
+    entries = [entry for entry in otb_table.table() if entry.name in wanted]
     root = _root(Path(data_dir))
     fetched = []
     with _progress_bar(progress) as bar:
@@ -76,19 +76,19 @@ def download(names: Iterable[str], data_dir: Path, *, base_url: str = BASE_URL, 
 
 def _root(data_dir: Path) -> Path:
     """Where new sequences go: beside those that are there, else into `otb`."""
-    present = otb.sequence_folders(otb.table(), data_dir)
+    present = otb.sequence_folders(otb_table.table(), data_dir)
     parents = [folder.parent for folder in present.values() if (folder / "img").is_dir()]
     return max(parents, key=parents.count) if parents else data_dir / "otb"
 
 
-def _by_folder(entries: Iterable[otb.Entry]) -> dict[str, list[otb.Entry]]:
-    folders: dict[str, list[otb.Entry]] = {}
+def _by_folder(entries: Iterable[otb_table.Entry]) -> dict[str, list[otb_table.Entry]]:
+    folders: dict[str, list[otb_table.Entry]] = {}
     for entry in entries:
         folders.setdefault(entry.folder, []).append(entry)
     return folders
 
 
-def _is_complete(targets: Sequence[otb.Entry], data_dir: Path, folder: Path) -> bool:
+def _is_complete(targets: Sequence[otb_table.Entry], data_dir: Path, folder: Path) -> bool:
     """Whether all targets are there; refuses to touch a folder that holds only some of the files."""
     places = {folder, *otb.sequence_folders(targets, data_dir).values()}
     if any(not _missing_files(targets, place) for place in places):
@@ -101,11 +101,11 @@ def _is_complete(targets: Sequence[otb.Entry], data_dir: Path, folder: Path) -> 
     return False
 
 
-def _missing_files(targets: Sequence[otb.Entry], folder: Path) -> list[str]:
+def _missing_files(targets: Sequence[otb_table.Entry], folder: Path) -> list[str]:
     return list(dict.fromkeys(name for entry in targets for name in otb.missing_files(entry, folder)))
 
 
-def _fetch_sequence(url: str, folder: Path, targets: Sequence[otb.Entry], bar: Progress) -> None:
+def _fetch_sequence(url: str, folder: Path, targets: Sequence[otb_table.Entry], bar: Progress) -> None:
     """Fetches, unpacks and checks one archive, then moves the folder into place in one step."""
     part = folder.with_name(f"{folder.name}.zip.part")
     unpacked = folder.with_name(f".{folder.name}.unpacking")

@@ -1,35 +1,17 @@
-"""The object tracking benchmark: OTB-100, OTB-2013 and TB-50 as they lie on disk.
-
-What is known of each sequence (numbers of its images, its annotation file, its labels, lists that it belongs
-to) stands in `otb_sequences.csv`, every oddity included; no code here knows a sequence by name. Columns:
-
-* `folder`, `annotation`: two targets of one video share a folder and have an annotation file each.
-* `first_image`, `last_image`: the first row of the annotation belongs to image `first_image`; images after
-  `last_image` and rows after the last image are not part of the benchmark.
-* `first_tracked`: the image that trackers start on; rows and images before it are dropped.
-* `spare_rows`: rows at the end of the annotation that may have no image.
-* `attributes`: the MATLAB toolkit's labels, whose counts the published plots print;
-  `attributes_python_toolkit`: those of the Python toolkit, which differ in 15 sequences.
-* `init_omit`: intervals of image numbers, inclusive, in which a TRE run must not start.
-* `aliases`: names of the sequence in other toolkits that differ in more than punctuation and case.
-"""
+"""The object tracking benchmark: OTB-100, OTB-2013 and TB-50 as they lie on disk (see `otb_table`)."""
 
 import contextlib
-import csv
 import dataclasses
-import functools
-import importlib.resources
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxtrack.data.boxfiles import annotated_rows, read_boxes
 from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.data.located import Located, NoImages, load, pysot_records, pysot_sequence
-from jaxtrack.data.naming import match_name, plain
+from jaxtrack.data.naming import plain
+from jaxtrack.data.otb_table import Entry, canonical_name, entry_named, omitted_frames, table
 from jaxtrack.data.sequences import Benchmark, Sequence, SequenceInfo, check_init_box, title_of_part
 from jaxtrack.errors import UserError
 
@@ -40,69 +22,6 @@ REFUSED = {
 }
 _PYSOT_FILES = ("otb100", "otb2015", "otb2013", "otb50", "cvpr13", "tb50", "tb100")
 _FETCH = "remove the folder and fetch it again with --download, or copy it again"
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One row of the table (see the module's docstring); image numbers are those of the file names."""
-
-    name: str
-    folder: str
-    annotation: str
-    first_image: int
-    last_image: int
-    first_tracked: int
-    digits: int
-    extension: str
-    spare_rows: int
-    lists: frozenset[str]
-    attributes: frozenset[str]
-    attributes_python_toolkit: frozenset[str]
-    init_omit: tuple[tuple[int, int], ...]
-    aliases: tuple[str, ...]
-
-    @property
-    def rows(self) -> int:
-        """Number of rows that the annotation file must have."""
-        return self.last_image - self.first_image + 1
-
-    @property
-    def frames(self) -> int:
-        """Number of frames that are tracked and scored."""
-        return self.last_image - self.first_tracked + 1
-
-    @property
-    def image_names(self) -> list[str]:
-        """File names of the images, one per row of the annotation."""
-        numbers = range(self.first_image, self.last_image + 1)
-        return [f"{number:0{self.digits}d}.{self.extension}" for number in numbers]
-
-
-@functools.cache
-def table() -> tuple[Entry, ...]:
-    """All sequences of OTB-100 in the benchmark's order."""
-    text = importlib.resources.files("jaxtrack.data").joinpath("otb_sequences.csv").read_text("utf-8")
-    return tuple(_entry(row) for row in csv.DictReader(text.splitlines()))
-
-
-def training_warning(where: Path, names: Collection[str]) -> str:
-    """What to tell somebody who makes training data of folders in OTB's layout, with sequences of these names."""
-    known = {entry.name for entry in table()}
-    count = sum(name in known for name in names)
-    return (
-        f"{where} has the layout of a test benchmark, and {count} of its {len(names)} sequences have names of "
-        "OTB-100's: results on what a tracker was trained on say nothing"
-    )
-
-
-def canonical_name(spelling: str) -> str:
-    """The benchmark's name for any toolkit's spelling of it; `UserError` with a suggestion if there is none.
-
-    >>> canonical_name("jogging_1"), canonical_name("Jogging.1"), canonical_name("Faceocc1")
-    ('Jogging-1', 'Jogging-1', 'FaceOcc1')
-    """
-    aliases = {alias: entry.name for entry in table() for alias in entry.aliases}
-    return match_name(spelling, [entry.name for entry in table()], what="sequence of OTB-100", aliases=aliases)
 
 
 def sequence_folders(entries: Iterable[Entry], data_dir: Path) -> dict[str, Path]:
@@ -216,14 +135,6 @@ def load_sequence(entry: Entry, folder: Path) -> Sequence:
     return Sequence(entry.name, frames, boxes, valid, entry.attributes, omitted=omitted)
 
 
-def omitted_frames(entry: Entry) -> np.ndarray:
-    """`bool [N]`: the tracked frames of a sequence in which a run of TRE must not start."""
-    omitted = np.zeros(entry.frames, np.bool_)
-    for first, last in entry.init_omit:
-        omitted[max(first - entry.first_tracked, 0) : max(last + 1 - entry.first_tracked, 0)] = True
-    return omitted
-
-
 def missing_files(entry: Entry, folder: Path) -> list[str]:
     """Files of the sequence that `folder` lacks: its annotation, and images beyond those that may be missing."""
     present = _file_names(folder / "img")
@@ -273,7 +184,7 @@ class OtbList:
         if only is not None and missing:
             raise UserError(
                 f"{', '.join(missing)} of {self.title} not found below {data_dir}: expected a folder "
-                f"{_entry_named(missing[0]).folder} with the images in img; fetch it with --download"
+                f"{entry_named(missing[0]).folder} with the images in img; fetch it with --download"
             )
         found = [(entry, folders[entry.name]) for entry in chosen if entry.name in folders]
         sequences = [load_found(entry, folder, images=self.images) for entry, folder in found]
@@ -346,24 +257,4 @@ def _nothing_found(title: str, data_dir: Path | None) -> str:
         f"No sequence of {title} found: {looked}; give the folder by --data-dir or the environment variable "
         "JAXTRACK_DATA, laid out as <folder>/otb/<Sequence>/img/0001.jpg … with groundtruth_rect.txt beside "
         "img, or fetch the sequences into it with --download"
-    )
-
-
-def _entry_named(name: str) -> Entry:
-    return next(entry for entry in table() if entry.name == name)
-
-
-def _entry(row: dict[str, str]) -> Entry:
-    numbers = ("first_image", "last_image", "first_tracked", "digits", "spare_rows")
-    sets = ("lists", "attributes", "attributes_python_toolkit")
-    intervals = [interval.split("-") for interval in row["init_omit"].split()]
-    return Entry(
-        name=row["name"],
-        folder=row["folder"],
-        annotation=row["annotation"],
-        extension=row["extension"],
-        init_omit=tuple((int(first), int(last)) for first, last in intervals),
-        aliases=tuple(row["aliases"].split()),
-        **{column: int(row[column]) for column in numbers},  # pyright: ignore[reportArgumentType]
-        **{column: frozenset(row[column].split()) for column in sets},  # pyright: ignore[reportArgumentType]
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxtrack.data import otb
+from jaxtrack.data import otb_table
 from jaxtrack.data.naming import plain
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.errors import UserError
@@ -22,7 +22,7 @@ from jaxtrack.evaluation.comparison import TrackerResult
 _log = logging.getLogger(__name__)
 
 
-def read_folder(folder: Path, canonical_name: Callable[[str], str] = otb.canonical_name) -> dict[str, np.ndarray]:
+def read_folder(folder: Path, canonical_name: Callable[[str], str] = otb_table.canonical_name) -> dict[str, np.ndarray]:
     """The boxes of every sequence in a folder of raw results; of several repetitions those of the first.
 
     Arguments and errors are those of `read_repetitions`.
@@ -31,7 +31,7 @@ def read_folder(folder: Path, canonical_name: Callable[[str], str] = otb.canonic
 
 
 def read_repetitions(
-    folder: Path, canonical_name: Callable[[str], str] = otb.canonical_name
+    folder: Path, canonical_name: Callable[[str], str] = otb_table.canonical_name
 ) -> dict[str, list[np.ndarray]]:
     """The boxes of every sequence in a folder of raw results.
 
@@ -108,7 +108,7 @@ def tracked_rows(name: str, boxes: np.ndarray, frames: int) -> np.ndarray:
       boxes: `[N, 4]`, as published.
       frames: number of frames that are scored.
     """
-    entry = next((entry for entry in otb.table() if entry.name == name), None)
+    entry = next((entry for entry in otb_table.table() if entry.name == name), None)
     if entry is None or len(boxes) <= frames:
         return boxes
     untracked = entry.first_tracked - entry.first_image
@@ -121,7 +121,7 @@ def tracker_result(
     name: str,
     folder: Path,
     benchmark: Benchmark,
-    canonical_name: Callable[[str], str] = otb.canonical_name,
+    canonical_name: Callable[[str], str] = otb_table.canonical_name,
     *,
     rules: protocols.Protocol = protocols.OTB,
 ) -> TrackerResult:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxtrack.data import augmentation, otb, prepared
+from jaxtrack.data import augmentation, otb_table, prepared
 from jaxtrack.data.augmentation import SEARCH, SEARCH_PX, TEMPLATE, TEMPLATE_PX, Augmentation
 from jaxtrack.data.pairs import DiskPairs, PairSampling
 from jaxtrack.data.procedural_pairs import Pair, PairConfig, load_textures, pair_key, render_batch
@@ -133,7 +133,7 @@ class Stored:
     def warnings(self) -> list[str]:
         """What is to be said of training on these datasets."""
         folders = [folder for folder in self.folders if any(folder.expanduser().glob("otb-*.array_record-*"))]
-        return [otb.training_warning(folder, prepared.read_index(folder).videos.tolist()) for folder in folders]
+        return [otb_table.training_warning(folder, prepared.read_index(folder).videos.tolist()) for folder in folders]
 
     def _keys(self, items: Any) -> jax.Array:
         return jax.vmap(functools.partial(jax.random.fold_in, seed_key(self.seed)))(items["index"])

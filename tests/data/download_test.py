@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from jaxtrack.data import benchmarks, download, otb
+from jaxtrack.data import benchmarks, download, otb, otb_table
 from jaxtrack.errors import UserError
 
 
@@ -226,7 +226,7 @@ def test_two_targets_of_one_video_are_fetched_once(server, archive, tmp_path):
     server.archives["/seq/Jogging.zip"] = archive("Jogging", 307, annotations)
     assert fetch(server, tmp_path, "Jogging-1", "jogging_2") == [tmp_path / "otb" / "Jogging"]
     assert len(server.requests) == 1
-    assert set(otb.sequence_folders(otb.table(), tmp_path)) == {"Jogging-1", "Jogging-2"}
+    assert set(otb.sequence_folders(otb_table.table(), tmp_path)) == {"Jogging-1", "Jogging-2"}
 
 
 @pytest.mark.parametrize("inside", [".", "OTB100"])

@@ -4,7 +4,7 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxtrack.data import otb
+from jaxtrack.data import otb_table
 from jaxtrack.data.boxfiles import annotated_rows, read_boxes
 from jaxtrack.evaluation import metrics, raw_results
 
@@ -179,7 +179,7 @@ def test_mdnet_scores_on_every_sequence_of_otb100_as_in_the_matlab_toolkit(test_
     oracle = scipy.io.loadmat(folder / "toolkit_curves_15_trackers.mat")
     assert oracle["nameTrkAll"][0, 0].item() == "MDNet"
     # The file names no sequences; it holds those of TB-50 first, then the others, each alphabetically.
-    entries = sorted(otb.table(), key=lambda entry: ("tb50" not in entry.lists, entry.name.casefold()))
+    entries = sorted(otb_table.table(), key=lambda entry: ("tb50" not in entry.lists, entry.name.casefold()))
     results = raw_results.read_folder(folder / "results" / "MDNet")
     for i, entry in enumerate(entries):
         # The toolkit kept Board's and Twinnings' last annotation, which has no image and is not valid.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from jaxtrack.data import otb
+from jaxtrack.data import otb_table
 from jaxtrack.data.boxfiles import annotated_rows, read_boxes
 from jaxtrack.data.sequences import Sequence
 from jaxtrack.errors import UserError
@@ -128,7 +128,7 @@ def test_results_that_a_protocol_does_not_repair_are_refused(rules):
 def test_mdnet_scores_as_in_the_matlab_toolkit(test_data):
     folder = test_data / "otb100"
     oracle = scipy.io.loadmat(folder / "toolkit_curves_15_trackers.mat")
-    entries = sorted(otb.table(), key=lambda entry: ("tb50" not in entry.lists, entry.name.casefold()))
+    entries = sorted(otb_table.table(), key=lambda entry: ("tb50" not in entry.lists, entry.name.casefold()))
     results = raw_results.read_folder(folder / "results" / "MDNet")
     for i, entry in enumerate(entries):
         boxes = read_boxes(folder / "groundtruth_rect" / f"{entry.name}.txt")

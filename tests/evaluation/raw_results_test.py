@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pytest
 
-from jaxtrack.data import otb
+from jaxtrack.data import otb_table
 from jaxtrack.data.boxfiles import annotated_rows, read_boxes
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.errors import UserError
@@ -85,7 +85,7 @@ def test_a_folder_becomes_one_row_of_a_table_without_the_sequences_that_it_lacks
 )
 def test_published_trackers_reach_their_published_numbers_on_otb100(test_data, tracker, auc, precision_20):
     sequences = []
-    for entry in otb.table():
+    for entry in otb_table.table():
         boxes = read_boxes(test_data / "otb100" / "groundtruth_rect" / f"{entry.name}.txt")
         boxes = boxes[: entry.frames - entry.spare_rows]  # rows that have an image, as papers score them
         sequences.append(Sequence(entry.name, np.zeros(len(boxes)), boxes, annotated_rows(boxes)))

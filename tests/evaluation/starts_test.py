@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxtrack.data import otb
+from jaxtrack.data import otb_table
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.evaluation import metrics, starts
 
@@ -39,8 +39,8 @@ def test_a_short_sequence_starts_where_it_can():
 
 
 def test_tiger1_omits_the_intervals_of_its_images():
-    entry = next(entry for entry in otb.table() if entry.name == "Tiger1")
-    omitted = otb.omitted_frames(entry)
+    entry = next(entry for entry in otb_table.table() if entry.name == "Tiger1")
+    omitted = otb_table.omitted_frames(entry)
     # Images 9-15 and 18-29 of a sequence that begins with image 6; the last interval ends with the last image.
     assert np.flatnonzero(omitted)[:8].tolist() == [3, 4, 5, 6, 7, 8, 9, 12]
     assert (len(omitted), omitted[-1], omitted[0]) == (349, True, False)

@@ -301,7 +301,7 @@ def test_only_datasets_in_the_layout_of_a_test_benchmark_are_warned_of(disk, tmp
         write_lines(tmp_path / "source" / name / "groundtruth_rect.txt", ["11,12,20,15"])
         write_image(tmp_path / "source" / name / "img" / "0001.jpg")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video_folders.otb, "table", lambda: ())  # OTB's own Basketball has 725 images
+        patch.setattr(video_folders.otb_table, "table", lambda: ())  # OTB's own Basketball has 725 images
         folder = prepare(Preparation("otb", tmp_path / "source", tmp_path / "out")).folder
     [line] = dataclasses.replace(disk, folders=(*disk.folders, folder)).warnings()
     assert line.startswith(f"{folder} has the layout of a test benchmark, and 1 of its 2 sequences have names of OTB-1")

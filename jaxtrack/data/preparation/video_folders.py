@@ -4,7 +4,7 @@ import functools
 import importlib.resources
 from pathlib import Path
 
-from jaxtrack.data import otb
+from jaxtrack.data import otb, otb_table
 from jaxtrack.data.boxfiles import annotated_rows, read_boxes
 from jaxtrack.data.preparation.tracks import (
     Annotation,
@@ -134,7 +134,7 @@ def _vot_tracks(folder: Path, year: int) -> list[Track]:
 def otb_folders(root: Path, split: str) -> list[Video]:
     """Folders in OTB's layout, `img/` beside `groundtruth_rect*.txt`; OTB's own with its exceptions."""
     del split
-    known = {(entry.folder, entry.annotation): entry for entry in otb.table()}
+    known = {(entry.folder, entry.annotation): entry for entry in otb_table.table()}
     videos = []
     for folder in sorted(check_folder(root, "folders with img and groundtruth_rect.txt in them").iterdir()):
         files = sorted(folder.glob("groundtruth_rect*.txt")) if (folder / "img").is_dir() else []
@@ -145,7 +145,7 @@ def otb_folders(root: Path, split: str) -> list[Video]:
     return videos
 
 
-def _otb_tracks(name: str, file: Path, entry: otb.Entry | None) -> list[Track]:
+def _otb_tracks(name: str, file: Path, entry: otb_table.Entry | None) -> list[Track]:
     if entry is None:
         images, boxes = numbered_images(file.parent / "img"), read_boxes(file)
         valid = annotated_rows(boxes)

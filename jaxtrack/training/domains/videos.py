@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.data import benchmarks, otb
+from jaxtrack.data import benchmarks, otb_table
 from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.data.preparation import registry
 from jaxtrack.data.procedural import objects, scene
@@ -178,7 +178,7 @@ class Dataset(_Source):
     def warnings(self) -> list[str]:
         """What is to be said of training on folders in the layout of a benchmark."""
         names = [video.name for video in self.videos()] if self.name == "otb" else []
-        return [otb.training_warning(self.folder, names)] if names else []
+        return [otb_table.training_warning(self.folder, names)] if names else []
 
 
 def _checked(name: str, images: Frames, boxes: np.ndarray, valid: np.ndarray) -> Video:
