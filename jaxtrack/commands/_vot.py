@@ -66,6 +66,13 @@ class Options:
         """The difference of mean overlaps that share a rank; None where there are no ranks."""
         return self.practical if self.ranks or benchmark.edition not in interval.PRINTED else None
 
+    @property
+    def changed(self) -> list[str]:
+        """What is not as by default, of the options that change what a report says."""
+        fields = [field for field in dataclasses.fields(self) if field.name != "lanes"]  # which are in the run ids
+        values = [(field.name, getattr(self, field.name), field.default) for field in fields]
+        return [f"{name}-{value}".replace(",", "+") for name, value, default in values if value != default]
+
     def check(self, benchmark: VotBenchmark) -> None:
         """Refuses options now that would be refused after hours: `UserError`."""
         self.settings(benchmark)
@@ -126,6 +133,25 @@ def show(
             console.print(tables.tag_table(comparison))
     if options.practical_of(comparisons[0].benchmark) is not None and len(comparisons[0].results) > 1:
         _show_ranks(comparisons, console)
+
+
+def show_repetitions(
+    stored: Sequence[StoredTrajectories], benchmark: VotBenchmark, experiment: str, repeats: int, console: Console
+) -> None:
+    """Says which trackers were not repeated as often as in a challenge, unless they are known to draw nothing."""
+    few = [
+        each.store.tracker
+        for each in stored
+        if not all(each.deterministic(experiment, sequence) for sequence in benchmark.sequences)
+    ]
+    if few and repeats < results.TOOLKIT_REPETITIONS:
+        line = (
+            f"{repeats} repetition{'s' if repeats > 1 else ''} of {', '.join(dict.fromkeys(few))}: in a challenge a "
+            f"tracker that draws random numbers has {results.TOOLKIT_REPETITIONS} (--repeats "
+            f"{results.TOOLKIT_REPETITIONS}; no more than {results.REPETITIONS_OF_DETERMINISTIC} are run of one that "
+            "does not)"
+        )
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_ranks(comparisons: Sequence[Comparison], console: Console) -> None:

@@ -207,6 +207,7 @@ def _supervised(
     shown = Console()
     flags = {"per_sequence": options.per_sequence, "per_attribute": options.per_attribute}
     _vot.show(compared, options.vot, shown, **flags)
+    _vot.show_repetitions(stored, benchmark, options.vot.experiment_names[0], options.repeats, shown)
     line = f"Report, tables and plots are in {folder}: {_names(written, folder)}"
     shown.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -305,6 +306,8 @@ def _report_name(options: Options, benchmark: Benchmark, rows: Sequence[str]) ->
     if options.protocol or options.invalid_frames != "protocol":
         kept = (options.protocol, options.invalid_frames.removeprefix("protocol"))
         name += "".join(f"-{part}" for part in kept if part)
+    if options.vot.changed:
+        name += f"-{_joined(options.vot.changed, 'options')}"
     if options.sequences is not None:
         name += f"-{_joined([sequence.name for sequence in benchmark.sequences], 'sequences')}"
     # Rows of a tracker's several configurations, and those of published results, bear a remark in brackets.

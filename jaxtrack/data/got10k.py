@@ -13,6 +13,7 @@ import numpy as np
 from jaxtrack.data.boxfiles import read_boxes
 from jaxtrack.data.folders import FolderBenchmark, listed_names
 from jaxtrack.data.located import Annotation, Images, Located, read_flags
+from jaxtrack.errors import UserError
 
 _EIGHTHS = 8
 
@@ -24,14 +25,16 @@ def _layout(split: str, root: Path) -> dict[str, Located]:
         for path in folder.glob(f"GOT-10k_{split.title()}_*/groundtruth.txt"):
             name = path.parent.name
             if wanted is None or name in wanted:
-                annotation = functools.partial(_annotation, path.parent)
+                annotation = functools.partial(_annotation, split, path.parent)
                 found[name] = Located(Images(path.parent), annotation, first_only=split == "test")
     return found
 
 
-def _annotation(folder: Path, images: int | None) -> Annotation:
+def _annotation(split: str, folder: Path, images: int | None) -> Annotation:
     del images
     absence, cover, about = folder / "absence.label", folder / "cover.label", folder / "meta_info.ini"
+    if split == "val" and not cover.is_file():
+        raise UserError(f"{folder} lacks {cover.name}, which says what frames do not count: copy it again")
     said = about.read_text("utf-8-sig", errors="replace") if about.is_file() else ""
     size = re.search(r"^resolution:\s*\((\d+),\s*(\d+)\)", said, re.MULTILINE)
     object_class = re.search(r"^object_class:[ \t]*(.+?)\s*$", said, re.MULTILINE)

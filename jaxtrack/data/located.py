@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -186,7 +186,13 @@ def pysot_records(path: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def pysot_sequence(name: str, record: Mapping[str, Any], path: Path, origin: float) -> Located:
-    """A sequence of PySOT's file; its `absent` is 1 in the frames that have the target."""
+    """A sequence of PySOT's file; its `absent` is 1 in the frames that have the target.
+
+    Raises:
+      UserError: a name leads out of the file's folder.
+    """
+    if not _inside(name):
+        raise UserError(f"{path}: a video must be called like a folder inside {path.parent}, not {name[:80]!r}")
     names = record.get("img_names", [])
     if not isinstance(names, list) or not all(isinstance(each, str) and _inside(each) for each in names):
         raise UserError(f"{path}: img_names of {name} must be paths inside {path.parent}")
@@ -194,31 +200,42 @@ def pysot_sequence(name: str, record: Mapping[str, Any], path: Path, origin: flo
 
     def annotation(images: int | None) -> Annotation:
         del images
-        where = f"{path}: gt_rect of {name}"
-        present = record.get("absent")
-        labels = record.get("attr") or []
+        present = _json_list(record.get("absent"), (int, float), f"{path}: absent of {name} must be a list of numbers")
+        labels = _json_list(record.get("attr"), str, f"{path}: attr of {name} must be a list of texts")
         return Annotation(
-            _json_boxes(record.get("gt_rect"), where) - origin * _ORIGIN,
-            frozenset(str(label) for label in labels),
+            _json_boxes(record.get("gt_rect"), f"{path}: gt_rect of {name}") - origin * _ORIGIN,
+            frozenset(labels or ()),
             absent=None if present is None else np.array([value != 1 for value in present], np.bool_),
         )
 
     return Located(Images(path.parent / name, listed=listed), annotation)
 
 
+def _json_list(values: Any, kind: type | tuple[type, ...], sentence: str) -> list[Any] | None:
+    """Values that are a list of one kind, or null; else `UserError` with the sentence."""
+    if values is not None and not (isinstance(values, list) and all(isinstance(value, kind) for value in values)):
+        raise UserError(sentence)
+    return values
+
+
 def _json_boxes(rows: Any, where: str) -> np.ndarray:
+    """`float64 [N, 4]` of rows of numbers, NaN for null."""
+    sentence = f"{where} must be a list of rows x, y, w, h, finite numbers or null where there is no target"
     try:
+        rows = _json_list(rows, list, sentence) or []
         boxes = np.array([[np.nan if x is None else float(x) for x in row] for row in rows], np.float64)
-    except (TypeError, ValueError):
-        boxes = np.zeros((0, 0))
-    if boxes.ndim != 2 or boxes.shape[1:] != (4,):
-        raise UserError(f"{where} must be a list of rows x, y, w, h")
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(sentence) from None
+    if boxes.ndim != 2 or boxes.shape[1:] != (4,) or np.isinf(boxes).any():
+        raise UserError(sentence)
     return boxes
 
 
 def _inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
+    """Whether a path leads to something below the folder that it starts from."""
+    path = PureWindowsPath(name)  # the stricter one: both slashes separate, and there are drives
+    # What has no glyph, such as NUL, no file system may be asked for: `open` raises what is no `OSError`.
+    return not path.anchor and bool(path.parts) and ".." not in path.parts and name.isprintable()
 
 
 def _is_image(path: Path) -> bool:

@@ -23,7 +23,7 @@ def _shipped(fps: int, root: Path) -> dict[str, Located]:
     found = {}
     for path in root.glob(f"*/{fps}/*.txt"):
         if path.stem == path.parent.parent.name:
-            annotation = functools.partial(_annotation, path)
+            annotation = functools.partial(_annotation, fps, path)
             found[path.stem] = Located(Images(path.parent / path.stem), annotation, spare=1)
     return found
 
@@ -47,8 +47,13 @@ def _repacked_annotation(path: Path, images: int | None) -> Annotation:
     return Annotation(read_boxes(path, nan_allowed=True))
 
 
-def _annotation(path: Path, images: int | None) -> Annotation:
+def _annotation(fps: int, path: Path, images: int | None) -> Annotation:
     """The boxes of a file as shipped, one per image."""
+    if fps == 30 and images is None:
+        raise UserError(
+            f"{path} has a row for each image at 30 frames a second or at 240, which its images alone tell: put them "
+            f"into {path.parent / path.stem}, or take the re-packed annotations (anno/nfs_{path.stem}.txt)"
+        )
     try:
         lines = path.read_text("utf-8-sig", errors="replace").rstrip().splitlines()
     except OSError as error:

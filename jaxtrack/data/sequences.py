@@ -67,6 +67,11 @@ class Sequence:
     def __getitem__(self, index: int) -> np.ndarray:
         return self.frames[index]
 
+    @property
+    def there(self) -> np.ndarray:
+        """`bool [N]`: the frames that the target is in, as far as the benchmark says."""
+        return np.ones(len(self), np.bool_) if self.absent is None else ~self.absent
+
 
 def image_size(sequence: Sequence) -> tuple[int, int]:
     """(width, height) of the images in pixels; reads the first image where no file says it."""

@@ -28,6 +28,7 @@ TAGS = ("camera_motion", "illum_change", "motion_change", "size_change", "occlus
 # The names that some editions' files have instead.
 _TAG_FILES = {"motion_change": ("motion_change", "motion"), "size_change": ("size_change", "size")}
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_LARGEST_SIDE_PX = 65_535  # of a JPEG
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -221,7 +222,7 @@ def load_sequence(name: str, found: _Found, *, images: bool = True) -> VotSequen
         attributes=frozenset(tag for tag, frames_with in tags.items() if frames_with.any()),
         regions=truth,
         tags=tags,
-        stated_size=_stated_size(found.record),
+        stated_size=_stated_size(name, found.record),
     )
 
 
@@ -248,17 +249,28 @@ def _regions_of(name: str, record: Mapping[str, Any]) -> Regions:
     rows = record.get("gt_rect")
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{name}: the JSON file has no list gt_rect of annotations")
+    sentence = f"{name}: gt_rect of the JSON file must be rows of numbers"
+    if not all(isinstance(row, list) for row in rows):
+        raise UserError(sentence)
     try:
         return regions([[float(x) for x in row] for row in rows])
-    except (TypeError, ValueError):
-        raise UserError(f"{name}: gt_rect of the JSON file must be rows of numbers") from None
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(sentence) from None
     except UserError as error:
         raise UserError(f"{name}: gt_rect of the JSON file, {error}") from error
 
 
-def _stated_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
-    size = (record.get("width"), record.get("height"))
-    return (int(size[0]), int(size[1])) if all(isinstance(side, int) and side > 0 for side in size) else None  # type: ignore[arg-type]
+def _stated_size(name: str, record: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(width, height) in pixels by the JSON file; None where it has neither."""
+    given = (record.get("width"), record.get("height"))
+    if given == (None, None):
+        return None
+    sides = [side for side in given if type(side) is int and 0 < side <= _LARGEST_SIDE_PX]
+    if len(sides) < 2:
+        raise UserError(
+            f"{name}: width and height of the JSON file must be whole numbers of pixels from 1 to {_LARGEST_SIDE_PX}"
+        )
+    return sides[0], sides[1]
 
 
 def _tag(name: str, tag: str, found: _Found, length: int) -> np.ndarray:

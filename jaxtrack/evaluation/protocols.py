@@ -34,11 +34,13 @@ class Protocol:
       repaired: whether an unusable result (not finite, without width or height) becomes the one before. Otherwise NaN
         in a result file is refused.
       fitted: whether results of another length are padded or cut; otherwise they are refused.
+      cut_on: benchmarks on which those that are too long are cut all the same (PySOT does so for LaSOT's monkey-17).
       valid: annotations that count: `positive`: by the benchmark's own rule, mostly all four numbers of the file above
         0; `size`: width and height above 0.
       invalid: what frames without such an annotation are to precision. For overlap they are failures, unless
         skipped: then they are not counted at all.
       hits_on: benchmarks on which they are hits whatever `invalid` says.
+      not_on: benchmarks, several in one, whose parts have different rules.
       by_centre: whether precision asks if the annotation's centre is above 0 in both coordinates, and nothing else.
       clipped: whether boxes are cut to the image.
       pooled: whether all frames weigh the same, and not all sequences.
@@ -49,9 +51,12 @@ class Protocol:
     first_frame: Literal["annotation", "result", "left out"] = "annotation"
     repaired: bool = True
     fitted: bool = True
+    cut_on: frozenset[str] = frozenset()
+    cut: bool = False
     valid: Literal["positive", "size"] = "positive"
     invalid: Invalid = "hit"
     hits_on: frozenset[str] = frozenset()
+    not_on: frozenset[str] = frozenset()
     by_centre: bool = False
     clipped: bool = False
     pooled: bool = False
@@ -62,8 +67,15 @@ class Protocol:
         return metrics.SUCCESS_THRESHOLDS if self.success_steps == "matlab" else _MULTIPLES
 
     def on(self, benchmark: str) -> "Protocol":
-        """The rules on a benchmark (its short name)."""
-        return dataclasses.replace(self, invalid="hit") if benchmark in self.hits_on else self
+        """The rules on a benchmark (its short name).
+
+        Raises:
+          UserError: it is several benchmarks in one, which these rules treat differently.
+        """
+        if benchmark in self.not_on:
+            raise UserError(f"the protocol {self.name} has no one rule for the parts of {benchmark}: score them apart")
+        invalid: Invalid = "hit" if benchmark in self.hits_on else self.invalid
+        return dataclasses.replace(self, invalid=invalid, cut=benchmark in self.cut_on)
 
 
 OTB = Protocol("otb")
@@ -76,6 +88,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             first_frame="result",
             repaired=False,
             fitted=False,
+            cut_on=frozenset({"lasot"}),
             valid="size",
             by_centre=True,
         ),
@@ -95,6 +108,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             success_steps="multiples",
             invalid="miss",
             hits_on=frozenset({"uav123", "uav20l", "uav123_10fps"}),
+            not_on=frozenset({"ablation352"}),
         ),
     }
 )
@@ -160,12 +174,12 @@ def measure(boxes: np.ndarray, sequence: Sequence, rules: Protocol) -> Frames:
         errors = np.hypot(*offsets.T)
         norms = np.hypot(*(offsets / (truth[:, 2:] + _EPSILON)).T)
     invalid = -1.0 if rules.invalid == "hit" else np.inf
-    absent = np.zeros(len(truth), np.bool_) if sequence.absent is None else sequence.absent
-    present = valid & ~absent
+    there = sequence.there
+    present = valid & there
     return Frames(
         overlaps=np.where(present, _overlap(rows, truth, sequence, rules), -1.0),
-        errors=np.where(absent, np.inf, np.where(known, errors, invalid)),
-        norm_errors=np.where(absent, np.inf, np.where(known, norms, invalid)),
+        errors=np.where(there, np.where(known, errors, invalid), np.inf),
+        norm_errors=np.where(there, np.where(known, norms, invalid), np.inf),
         valid=present,
         counted=_counted(sequence, present, rules),
     )
@@ -173,7 +187,8 @@ def measure(boxes: np.ndarray, sequence: Sequence, rules: Protocol) -> Frames:
 
 def check(boxes: np.ndarray, sequence: Sequence, rules: Protocol) -> None:
     """Refuses boxes that the rules do not say how to score: `UserError`."""
-    if len(boxes) != len(sequence) and not rules.fitted:
+    fits = len(boxes) >= len(sequence) if rules.cut else len(boxes) == len(sequence)
+    if not (fits or rules.fitted):
         much = "short" if len(boxes) < len(sequence) else "long"
         raise UserError(
             f"the result of {sequence.name} is too {much}: {len(boxes)} rows for {len(sequence)} frames, which the "
@@ -200,10 +215,13 @@ def _overlap(rows: np.ndarray, truth: np.ndarray, sequence: Sequence, rules: Pro
 
 
 def _clip(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes cut to an image whose corners are at 0 and `size` in the coordinates of the files."""
+    """Boxes cut to an image whose corners are at 0 and `size` in the coordinates of the files.
+
+    As GOT-10k's toolkit does it: a corner that lies outside is moved inside, and the box keeps its width and height as
+    far as they fit from there, whatever of them was outside before.
+    """
     low = np.clip(boxes[:, :2], 0, size)
-    high = np.clip(boxes[:, :2] + boxes[:, 2:], 0, size)
-    return np.concatenate([low, np.maximum(high - low, 0.0)], axis=1)
+    return np.concatenate([low, np.clip(boxes[:, 2:], 0, size - low)], axis=1)
 
 
 def _counted(sequence: Sequence, present: np.ndarray, rules: Protocol) -> np.ndarray:

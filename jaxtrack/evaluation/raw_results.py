@@ -5,6 +5,7 @@ them. Scored by the same functions as our own runs, they are the rows that a tab
 """
 
 import contextlib
+import functools
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -64,17 +65,19 @@ def read_repetitions(
     found: dict[str, list[np.ndarray]] = {}
     for (name, _), path in sorted(files.items()):
         found.setdefault(name, []).append(result_files.read(path))
+    strangers = [path for path in strangers if "time" not in path.name.casefold()]
+    known = functools.partial(_known, canonical_name=canonical_name)
     for path in [path for path in strangers if path.suffix == ".json"]:
-        rows = {canonical_name(name): [boxes] for name, boxes in result_files.read_all(path).items()}
+        rows = {name: [boxes] for name, boxes in result_files.read_all(path, lambda name: known([name])).items()}
         strangers = [stranger for stranger in strangers if stranger != path] if rows else strangers
         found = {**rows, **found}
     if not found:
         raise UserError(
             f"{folder} holds no result file <sequence>.txt (or .mat, .json) named after a sequence of the benchmark"
         )
-    unexplained = [path.name for path in strangers if "time" not in path.name.casefold()]
-    if unexplained:
-        _log.warning("not named after a sequence, passed over in %s: %s", folder, ", ".join(unexplained))
+    if strangers:
+        names = ", ".join(path.name for path in strangers)
+        _log.warning("not named after a sequence, passed over in %s: %s", folder, names)
     return found
 
 

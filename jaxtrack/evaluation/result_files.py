@@ -9,7 +9,7 @@
 Boxes of all of them are 1-based, (x, y, w, h).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,16 @@ def read(path: Path) -> np.ndarray:
     return readers.get(path.suffix, lambda: _as_boxes(_of_json(files.read_json(path)), str(path)))()
 
 
-def read_all(path: Path) -> Mapping[str, np.ndarray]:
-    """The boxes of each sequence of a JSON file that maps sequences to rows; empty if it is no such file."""
+def read_all(path: Path, known: Callable[[str], str]) -> Mapping[str, np.ndarray]:
+    """The boxes of each sequence of a JSON file that maps sequences to rows; empty if it is no such file.
+
+    Args:
+      path: the file.
+      known: the benchmark's spelling of a sequence's name; "" for a name of none, which is passed over.
+    """
     content = files.read_json(path)
-    if not isinstance(content, dict) or not all(isinstance(_of_json(rows), list) for rows in content.values()):
-        return {}
-    return {name: _as_boxes(_of_json(rows), f"{path}, {name}") for name, rows in content.items()}
+    rows = {known(name): _of_json(rows) for name, rows in content.items()} if isinstance(content, dict) else {}
+    return {name: _as_boxes(own, f"{path}, {name}") for name, own in rows.items() if name}
 
 
 def _of_mat(path: Path) -> np.ndarray:
@@ -71,9 +75,11 @@ def _of_json(content: Any) -> Any:
 def _as_boxes(rows: Any, where: str) -> np.ndarray:
     try:
         boxes = np.array(rows, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last by whole numbers that no float can hold
         boxes = np.zeros((0, 0))
-    if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes) or np.isinf(boxes).any():
-        shown = "x".join(map(str, boxes.shape)) if boxes.size else "no rectangular table"
+    if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes):
+        shown = "x".join(map(str, boxes.shape)) if boxes.size else "no rectangular table of numbers"
         raise UserError(f"{where}: expected a row x, y, w, h per frame, found {shown}")
+    if np.isinf(boxes).any():
+        raise UserError(f"{where}: row {np.flatnonzero(np.isinf(boxes).any(axis=1))[0] + 1} has an infinite number")
     return boxes - _ORIGIN

@@ -63,6 +63,10 @@ def test_a_tracker_is_run_by_the_supervised_protocol_and_stands_beside_published
     assert "supervised (baseline) on 2 of the 60 sequences of VOT2018" in printed.out
     assert "EAO: mean of the expected overlaps of 12 to 12 frames." in printed.out
     assert "not found: agility" not in printed.err
+    remark = (
+        "of opencv-mil: in a challenge a tracker that draws random numbers has 15 (--repeats 15; no more than 3 are"
+    )
+    assert f"2 repetitions {remark} run of one that does not)" in printed.out
     reports = tmp_path / "results" / "reports" / "vot2018" / "opencv-mil+Them"
     own, theirs = rows_of(reports)
     assert (own["tracker"], own["repetitions"], own["lost"]) == ("opencv-mil", "2", "0.0")
@@ -95,9 +99,14 @@ def test_results_of_others_are_scored_without_images_and_without_running_anythin
     records = {name: {"gt_rect": [square] * 12, "width": 48, "height": 36} for name in ("bag", "birds1", "bmx")}
     (root / "vot2018" / "VOT2018.json").write_text(json.dumps(records))
     them = publish(tmp_path / "Them", bag=STILL, birds1=STILL)
+    assert run(*options, "--tracker=none", "--published", them) == 0
     assert run(*options, "--tracker=none", "--published", them, "--vot.eao-interval=2-12") == 0
     assert "3 of the 60 sequences" in capsys.readouterr().out
-    [row] = rows_of(tmp_path / "results" / "reports" / "vot2018" / "Them")
+    whole, part = (
+        tmp_path / "results" / "reports" / name / "Them" for name in ("vot2018", "vot2018-eao_interval-2-12")
+    )
+    assert [rows_of(folder)[0]["eao_low"] for folder in (whole, part)] == ["12", "2"]
+    [row] = rows_of(part)
     assert (row["sequences"], row["sequences_in_list"]) == ("2", "3")
     # groundtruth.txt goes before the JSON file; there the square is a pixel smaller in either direction.
     assert float(row["accuracy"]) == pytest.approx(16 * 12 / (17 * 13))
@@ -120,7 +129,9 @@ def test_experiments_have_tables_of_their_own_and_ranks_together(tmp_path, capsy
     # Bad has no frame that counts for accuracy, and a failure in each repetition.
     assert "Good (published)  1.00 / 1.00  1.00 / 1.00  1.00" in ranks
     assert "Bad (published)   2.00 / 2.00  2.00 / 2.00  2.00" in ranks
-    page = html_pages.parse((tmp_path / "results/reports/vot2013/Good+Bad/report.html").read_text("utf-8"))
+    page = html_pages.parse(
+        (tmp_path / "results/reports/vot2013-experiments-baseline+grey/Good+Bad/report.html").read_text("utf-8")
+    )
     rows = html_pages.rows(html_pages.section(page, "ranks"))
     assert rows == [["Good (published)", *["1.00"] * 5], ["Bad (published)", *["2.00"] * 5]]
 

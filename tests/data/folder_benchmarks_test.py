@@ -1,11 +1,12 @@
 """The benchmarks that are folders, in miniature: three frames each, in the layout of their authors and in PySOT's."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from jaxtrack.data import benchmarks, uav
+from jaxtrack.data import benchmarks, lasot, uav
 from jaxtrack.errors import UserError
 
 
@@ -119,6 +120,9 @@ def test_nfs_at_30_fps_takes_every_eighth_row_of_a_file_for_240(tmp_path, write)
     write.text("ball/30/ball.txt", *[f'0 {i + 1} 5 {i + 11} 25 {i} 0 0 0 "ball"' for i in range(24)])
     ball = only_sequence("nfs30", tmp_path)
     assert ball.boxes.tolist() == [[0, 4, 10, 20], [8, 4, 10, 20], [16, 4, 10, 20]]
+    shutil.rmtree(tmp_path / "ball/30/ball")
+    with pytest.raises(UserError, match=r"ball.txt has a row for each image at 30 .* or at 240, which its"):
+        benchmarks.load("nfs30", tmp_path, images=False)
 
 
 @pytest.mark.parametrize(("images", "rows", "frames"), [(3, 4, 3), (4, 3, 3)])
@@ -136,19 +140,35 @@ def test_nfs_is_read_re_packed(tmp_path, write):
 
 
 def test_lasot_is_absent_where_either_flag_is_set_nested_or_flat(tmp_path, write):
-    for folder in ("bird/bird-2", "rubicCube-7"):
+    for folder in ("bird/bird-2", "bird/bird-1", "rubicCube-6"):  # bird-1 is for training
         write(f"LaSOT/{folder}/img", [f"{i:08d}.jpg" for i in (1, 2, 3)])
         write.text(f"LaSOT/{folder}/groundtruth.txt", "3,4,5,6", "3,4,5,6", "0,0,0,0")
         write.text(f"LaSOT/{folder}/full_occlusion.txt", "0,1,0")
         write.text(f"LaSOT/{folder}/out_of_view.txt", "0", "0", "1")
     bird, cube = benchmarks.load("lasot", tmp_path).sequences
-    assert (bird.name, cube.name) == ("bird-2", "rubicCube-7")
+    assert (bird.name, cube.name) == ("bird-2", "rubicCube-6")
     assert bird.absent.tolist() == cube.absent.tolist() == [False, True, True]
     assert bird.valid.tolist() == [True, True, False]
+    missing = benchmarks.load("lasot", tmp_path).missing
+    assert len(missing) == 278
+    assert {"airplane-1", "zebra-17"} < set(missing)
+    with pytest.raises(UserError, match="bird-1"):
+        benchmarks.load("lasot", tmp_path, ("bird-1",))
     write.text("LaSOT/testing_set.txt", "bird-2")
     assert only_sequence("lasot", tmp_path).name == "bird-2"
     with pytest.raises(UserError, match="No sequence of LaSOT extension found"):
         benchmarks.load("lasot_ext", tmp_path / "LaSOT")
+
+
+def test_lasots_test_sequences_are_four_of_each_of_70_classes():
+    names = lasot.names_of_test_set()
+    assert len(names) == 280
+    classes = [name.rpartition("-")[0] for name in names]
+    assert len(set(classes)) == 70
+    assert all(classes.count(each) == 4 for each in set(classes))
+    # As text, in the order of names, the other 1120 of 20 in each class make the published list of 10,637 characters.
+    everything = {f"{each}-{number}" for each in set(classes) for number in range(1, 21)}
+    assert len("".join(f"{name}\n" for name in everything - names)) == 10_637
 
 
 def test_lasot_without_its_absence_file_is_refused(tmp_path, write):
@@ -162,12 +182,56 @@ def test_lasot_without_its_absence_file_is_refused(tmp_path, write):
         benchmarks.load("lasot", tmp_path)
 
 
+@pytest.fixture
+def toolkit(tmp_path, write):
+    """The annotations of LaSOT's evaluation toolkit, of one sequence."""
+    folder = tmp_path / "LaSOT_Evaluation_Toolkit"
+    write.text(f"{folder.name}/annos/bird-2.txt", "3,4,5,6", "3,4,5,6", "0,0,0,0")
+    write.text(f"{folder.name}/annos/absent/bird-2.txt", "0", "1", "1")
+    write.text(f"{folder.name}/annos/att/bird-2.txt", "0,1,0,0,0,0,0,0,0,0,0,0,0,1")
+    return folder
+
+
+def test_lasots_toolkit_has_the_annotations_without_the_images(tmp_path, toolkit):
+    with pytest.raises(UserError, match="No sequence of LaSOT found"):
+        benchmarks.load("lasot", tmp_path)
+    for folder in (tmp_path, toolkit):
+        bird = only_sequence("lasot", folder, images=False)
+        assert (bird.name, len(bird), bird.boxes[0].tolist()) == ("bird-2", 3, [2, 3, 5, 6])
+        assert bird.absent.tolist() == [False, True, True]
+        assert bird.valid.tolist() == [True, True, False]
+        assert bird.attributes == {"POC", "ARC"}
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_lasots_folders_go_before_its_toolkit(toolkit, write, images):
+    folder = f"{toolkit.name}/bird/bird-2"
+    write(f"{folder}/img", ["00000001.jpg", "00000002.jpg"])
+    write.text(f"{folder}/groundtruth.txt", "9,4,5,6", "9,4,5,6")
+    for name in ("full_occlusion", "out_of_view"):
+        write.text(f"{folder}/{name}.txt", "0,0")
+    bird = only_sequence("lasot", toolkit, images=images)
+    assert (numbers(bird), bird.boxes[0].tolist()) == ([1, 2], [8, 3, 5, 6])
+
+
+def test_a_damaged_copy_of_lasots_toolkit_is_refused(toolkit, write):
+    write.text(f"{toolkit.name}/annos/att/bird-2.txt", "0,1")
+    with pytest.raises(UserError, match=r"att/bird-2.txt has 2 flags, not the 14 of IV POC"):
+        benchmarks.load("lasot", toolkit, images=False)
+    write.text(f"{toolkit.name}/annos/absent/bird-2.txt", "0", "1")
+    with pytest.raises(UserError, match=r"annos/bird-2.txt has 3 rows, .*absent/bird-2.txt 2 values: copy the toolkit"):
+        benchmarks.load("lasot", toolkit, images=False)
+    (toolkit / "annos/absent/bird-2.txt").unlink()
+    with pytest.raises(UserError, match=r"absent/bird-2.txt is not there, which says where the target is absent"):
+        benchmarks.load("lasot", toolkit, images=False)
+
+
 def test_more_sequences_than_the_benchmark_has_are_refused(tmp_path, write):
     for i in range(281):
-        write.text(f"bird-{i}/groundtruth.txt", "3,4,5,6")
-        write.text(f"bird-{i}/full_occlusion.txt", "0")
-    with pytest.raises(UserError, match=r"281 sequences found .* LaSOT has 280: .* testing_set.txt there"):
-        benchmarks.load("lasot", tmp_path, images=False)
+        write.text(f"atv-{i}/groundtruth.txt", "3,4,5,6")
+        write.text(f"atv-{i}/full_occlusion.txt", "0")
+    with pytest.raises(UserError, match=r"281 sequences found .* LaSOT extension has 150: .* testing_set.txt there"):
+        benchmarks.load("lasot_ext", tmp_path, images=False)
 
 
 def test_got10k_val_has_cover_class_and_size(tmp_path, write):
@@ -181,6 +245,9 @@ def test_got10k_val_has_cover_class_and_size(tmp_path, write):
     assert (bear.object_class, bear.stated_size) == ("brown bear", (16, 12))
     assert (bear.cover.tolist(), bear.absent.tolist()) == ([8, 0, 3], [False, True, False])
     assert benchmarks.load("got10k_val", tmp_path).protocol == "got10k"
+    (tmp_path / folder / "cover.label").unlink()
+    with pytest.raises(UserError, match=r"GOT-10k_Val_000003 lacks cover.label, which says what frames do not count"):
+        benchmarks.load("got10k_val", tmp_path)
     with pytest.raises(UserError, match="say got10k_val or got10k_test"):
         benchmarks.load("GOT-10k", tmp_path)
 
@@ -217,11 +284,12 @@ PYSOT = {
 
 @pytest.mark.parametrize(("name", "file"), PYSOT.items())
 def test_pysots_layout_is_read(tmp_path, write, name, file):
+    sequence = "bird-2" if name == "lasot" else "car9"
     write("car9", ["000001.jpg", "000002.jpg", "000003.jpg"])
     images = [f"car9/{i:06d}.jpg" for i in (1, 2, 3)]
     rows = [[3, 4, 5, 6], [4, 4, 5, 6], [None, float("nan"), 5, 6]]
     record = {"video_dir": "car9", "img_names": images, "gt_rect": rows, "attr": ["Fast Motion"], "absent": [1, 0, 1]}
-    write.text(file, json.dumps({"car9": record}))
+    write.text(file, json.dumps({sequence: record}))
     car = only_sequence(name, tmp_path)
     assert (numbers(car), car.attributes) == ([1, 2, 3], {"Fast Motion"})
     assert car.boxes[:2].tolist() == [[3 - car.origin, 4 - car.origin, 5, 6], [4 - car.origin, 4 - car.origin, 5, 6]]
@@ -259,8 +327,23 @@ def test_otbs_annotations_do_where_only_results_are_scored(tmp_path, write):
     [
         ({"img_names": ["../../secret.jpg"]}, "img_names of car9 must be paths inside"),
         ({"img_names": ["/secret.jpg"]}, "img_names of car9 must be paths inside"),
+        ({"img_names": ["..\\secret.jpg"]}, "img_names of car9 must be paths inside"),
+        ({"img_names": ["C:secret.jpg"]}, "img_names of car9 must be paths inside"),
+        ({"img_names": ["1.jpg", "\0.jpg"]}, "img_names of car9 must be paths inside"),
+        ({"img_names": ["1.jpg", "\ud800.jpg"]}, "img_names of car9 must be paths inside"),
+        ({"img_names": [""]}, "img_names of car9 must be paths inside"),
+        ({"img_names": None}, "img_names of car9 must be paths inside"),
         ({"gt_rect": [[1, 2, 3]]}, "gt_rect of car9 must be a list of rows x, y, w, h"),
         ({"gt_rect": None}, "gt_rect of car9 must be a list of rows x, y, w, h"),
+        ({"gt_rect": [[10**400, 2, 3, 4]]}, "gt_rect of car9 must be a list of rows x, y, w, h, finite numbers"),
+        ({"gt_rect": [[3, 4, 5, 6], [3, 4, 5, float("inf")]]}, "gt_rect of car9 must be a list of rows x, y, w, h"),
+        ({"gt_rect": ["3456"]}, "gt_rect of car9 must be a list of rows x, y, w, h"),
+        ({"gt_rect": {"3456": 1}}, "gt_rect of car9 must be a list of rows x, y, w, h"),
+        ({"gt_rect": [[3, 4, 5, 6]], "absent": 3}, "absent of car9 must be a list of numbers"),
+        ({"gt_rect": [[3, 4, 5, 6]], "absent": ["1"]}, "absent of car9 must be a list of numbers"),
+        ({"gt_rect": [[3, 4, 5, 6]], "attr": 3}, "attr of car9 must be a list of texts"),
+        ({"gt_rect": [[3, 4, 5, 6]], "attr": "IV"}, "attr of car9 must be a list of texts"),
+        ({"gt_rect": [[3, 4, 5, 6]], "attr": [["IV"]]}, "attr of car9 must be a list of texts"),
         ({"gt_rect": [[None] * 4]}, "car9: the first frame has no annotation"),
         ({"gt_rect": [[3, 4, 5, 6]], "absent": []}, "car9: absence has 0 values for 1 frames"),
     ],
@@ -269,6 +352,15 @@ def test_a_damaged_json_file_is_refused_in_words(tmp_path, write, record, said):
     write.text("UAVDT.json", json.dumps({"car9": record}))
     with pytest.raises(UserError, match=said):
         benchmarks.load("uavdt", tmp_path, images=False)
+
+
+def test_a_json_file_opens_no_images_outside_its_folder(tmp_path, write):
+    write("outside", ["000001.jpg"])
+    for name in ("../outside", "a/../../outside", "..\\outside", str(tmp_path / "outside"), "", "."):
+        write.text("UAVDT/UAVDT.json", json.dumps({name: {"img_names": [], "gt_rect": [[3, 4, 5, 6]]}}))
+        for images in (True, False):
+            with pytest.raises(UserError, match=r"a video must be called like a folder inside .*UAVDT, not '"):
+                benchmarks.load("uavdt", tmp_path / "UAVDT", images=images)
 
 
 def test_images_and_rows_must_agree(tmp_path, write):

@@ -101,7 +101,7 @@ def test_pysots_layout_is_read_with_its_tags_and_sizes(root):
 
 
 def test_annotations_alone_do_where_nothing_is_to_be_run(tmp_path):
-    content = {"bag": record(3, width=480, height=360), "birds1": record(2)}
+    content = {"bag": record(3, width=480, height=360), "birds1": record(2, width=None, height=None)}
     (tmp_path / "VOT2018.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="No sequence of VOT2018 found"):
         benchmarks.load("vot2018", tmp_path)
@@ -129,6 +129,12 @@ def test_another_editions_folder_is_not_taken_for_this_one(root):
         ),
         (json.dumps({"bag": {"gt_rect": [["a"]]}}), "bag: gt_rect of the JSON file must be rows of numbers"),
         (json.dumps({"bag": {"gt_rect": [3]}}), "bag: gt_rect of the JSON file must be rows of numbers"),
+        (json.dumps({"bag": {"gt_rect": ["1"]}}), "bag: gt_rect of the JSON file must be rows of numbers"),
+        (json.dumps({"bag": {"gt_rect": [[10**400, 2, 3, 4]]}}), "bag: gt_rect of the JSON file must be rows of numb"),
+        (json.dumps({"bag": record(1, width=10**30, height=36)}), "bag: width and height .* pixels from 1 to 65535"),
+        (json.dumps({"bag": record(1, width=48, height=0)}), "bag: width and height of the JSON file must be whole"),
+        (json.dumps({"bag": record(1, width=48)}), "bag: width and height of the JSON file must be whole"),
+        (json.dumps({"bag": record(1, width="48", height=36.0)}), "bag: width and height of the JSON file must be"),
     ],
 )
 def test_a_broken_json_file_is_refused(tmp_path, content, said):

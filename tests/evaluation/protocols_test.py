@@ -89,16 +89,25 @@ def test_frames_without_the_target_are_no_hits_but_stay_in_the_denominator():
 
 def test_got10k_leaves_out_the_first_frame_and_covered_ones_and_cuts_boxes_to_the_image():
     truth = sequence(
-        [(0, 0, 10, 10)] * 3 + [(-5, 0, 10, 10)],
+        [(0, 0, 10, 10)] * 3 + [(95, 0, 10, 10)],
         cover=np.array([8, 0, 1, 8], np.uint8),
         stated_size=(100, 80),
         object_class="bear",
     )
-    rows = [(0, 0, 10, 10), (0, 0, 10, 10), (0, 0, 10, 6), (0, 0, 5, 10)]
+    rows = [(0, 0, 10, 10), (0, 0, 10, 10), (0, 0, 10, 6), (95, 0, 5, 10)]
     found = score(rows, truth, GOT10K)
     assert (found.frames, found.mean_overlap) == (2, pytest.approx((0.6 + 1) / 2))
     assert (found.success_50, found.success_75) == (1.0, 0.5)
     assert score(rows[:1], sequence(TRUTH[:1]), GOT10K).frames == 0
+
+
+def test_got10k_moves_a_corner_into_the_image_and_keeps_the_width():
+    """As `rect_iou` of the toolkit: it clips x, then w to what is right of x, and does not take off what was left."""
+    truth = sequence([(10, 10, 20, 20)] * 3 + [(-5, 0, 10, 10)], stated_size=(100, 100))
+    rows = [(10, 10, 20, 20), (-10, 10, 40, 20), (20, 90, 20, 20), (0, 0, 5, 10)]
+    found = protocols.measure(np.array(rows, np.float64) - [1, 1, 0, 0], truth, GOT10K)
+    # (0, 10, 40, 20) and (10, 10, 20, 20) share 400 of 800; (20, 90, 20, 10) nothing; (0, 0, 10, 10) and half of it.
+    assert found.overlaps.tolist() == pytest.approx([1, 0.5, 0, 0.5])
 
 
 def test_got10k_pools_frames_and_balances_classes():
@@ -121,8 +130,24 @@ def test_results_that_a_protocol_does_not_repair_are_refused(rules):
         score([(3, 4, 5, 6)] * 2, truth, rules)
     with pytest.raises(UserError, match=r"result of toy is too long: 4 rows for 3 frames"):
         score([(3, 4, 5, 6)] * 4, truth, rules)
+    with pytest.raises(UserError, match=r"result of toy is too long"):
+        score([(3, 4, 5, 6)] * 4, truth, rules.on("uav123"))
     with pytest.raises(UserError, match=r"result of toy has NaN in row 2, which the protocol \w+ does not allow"):
         score([(3, 4, 5, 6), (np.nan, 4, 5, 6), (3, 4, 5, 6)], truth, rules)
+
+
+def test_pysot_cuts_results_of_lasot_that_are_too_long():
+    truth = sequence([(3, 4, 5, 6)] * 3)
+    found = score([(3, 4, 5, 6)] * 3 + [(50, 50, 5, 6)], truth, PYSOT.on("lasot"))
+    assert (found.frames, found.mean_overlap, found.auc) == (3, 1.0, pytest.approx(20 / 21))
+    with pytest.raises(UserError, match="result of toy is too short"):
+        score([(3, 4, 5, 6)] * 2, truth, PYSOT.on("lasot"))
+
+
+def test_pytracking_has_no_rule_for_uav123_and_tc128_in_one():
+    with pytest.raises(UserError, match="pytracking has no one rule for the parts of ablation352: score them apart"):
+        PYTRACKING.on("ablation352")
+    assert PYSOT.on("ablation352") == PYSOT
 
 
 def test_mdnet_scores_as_in_the_matlab_toolkit(test_data):

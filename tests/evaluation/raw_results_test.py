@@ -1,3 +1,4 @@
+import json
 import logging
 
 import numpy as np
@@ -39,6 +40,20 @@ def test_files_of_times_are_passed_over_silently_and_other_strangers_with_a_warn
         assert list(raw_results.read_folder(tmp_path)) == ["Deer"]
     assert "notes.txt" in caplog.text
     assert "Deer_time.txt" not in caplog.text
+
+
+def test_of_a_json_file_with_all_sequences_those_of_the_benchmark_are_read(tmp_path, caplog):
+    rows = [[5, 5, 10, 10], [6, 5, 10, 10]]
+    content = {"deer": rows, "Deers": rows, "fps": [30, 31], "tracker": "KCF"}
+    (tmp_path / "KCF.json").write_text(json.dumps(content))
+    (tmp_path / "KCF_times.json").write_text("no JSON")
+    (tmp_path / "config.json").write_text('{"gamma": [1, 2]}')
+    with caplog.at_level(logging.WARNING):
+        found = raw_results.read_folder(tmp_path)
+    assert {name: boxes.tolist() for name, boxes in found.items()} == {"Deer": [[4, 4, 10, 10], [5, 4, 10, 10]]}
+    assert "passed over" in caplog.text
+    assert "config.json" in caplog.text
+    assert "KCF" not in caplog.text
 
 
 def test_two_files_of_one_sequence_are_refused(tmp_path):

@@ -123,6 +123,8 @@ def test_bad_matlab_and_json_files_are_refused(tmp_path):
     for content, said in (
         ("{", "cannot read .*Deer.json"),
         ("[[1,2],[3]]", "no rectangular table"),
+        (json.dumps([[10**400, 2, 3, 4]]), "Deer.json: expected a row x, y, w, h per frame, found no rect"),
+        ("[[1,2,3,4], [1,2,3,1e999]]", "Deer.json: row 2 has an infinite number"),
         ("3", "expected a row"),
     ):
         (tmp_path / "Deer.json").write_text(content)

@@ -1,11 +1,11 @@
 """Readers of datasets that have one annotated target in each folder of images."""
 
 import functools
-import importlib.resources
 from pathlib import Path
 
 from jaxtrack.data import otb, otb_table
 from jaxtrack.data.boxfiles import annotated_rows, read_boxes
+from jaxtrack.data.lasot import names_of_test_set
 from jaxtrack.data.preparation.tracks import (
     Annotation,
     Track,
@@ -66,18 +66,10 @@ def lasot(root: Path, split: str) -> list[Video]:
     folders = sorted(check_folder(root, "LaSOT's airplane/airplane-1 and so on").iterdir())
     nested = [inner for child in folders if child.is_dir() for inner in sorted(child.iterdir())]
     found = [folder for folder in folders + nested if (folder / "groundtruth.txt").is_file()]
-    tested = lasot_test_sequences()
+    tested = names_of_test_set()
     return [
         Video(folder.name, functools.partial(_lasot_tracks, folder)) for folder in found if folder.name not in tested
     ]
-
-
-@functools.cache
-def lasot_test_sequences() -> frozenset[str]:
-    """Names of LaSOT's 280 test sequences, four of each class."""
-    text = importlib.resources.files("jaxtrack.data.preparation").joinpath("lasot_test.csv").read_text("utf-8")
-    rows = (line.split(",") for line in text.splitlines()[1:])
-    return frozenset(f"{name}-{number}" for name, numbers in rows for number in numbers.split())
 
 
 def _lasot_tracks(folder: Path) -> list[Track]:

@@ -214,12 +214,9 @@ def _thumbnails(shown: Sequence[Failure], benchmark: Benchmark) -> dict[Failure,
 
 
 def _found(tracker: TrackerResult, benchmark: Benchmark) -> list[Failure]:
-    return [
-        failure
-        for sequence in benchmark.sequences
-        if sequence.name in tracker.boxes
-        for failure in failures.find(sequence.name, tracker.boxes[sequence.name], sequence.boxes, sequence.valid)
-    ]
+    known = [sequence for sequence in benchmark.sequences if sequence.name in tracker.boxes]
+    each = [failures.find(x.name, tracker.boxes[x.name], x.boxes, x.valid & x.there) for x in known]
+    return [failure for found in each for failure in found]
 
 
 def _failure_cells(tracker: TrackerResult, found: Sequence[Failure]) -> list[Cell]:

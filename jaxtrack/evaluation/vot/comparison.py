@@ -105,7 +105,13 @@ def score_all(
 ) -> dict[str, SequenceScore]:
     """The scores of the sequences that have a trajectory."""
     return {
-        sequence.name: measures.score(trajectories[sequence.name], sequence.regions, sequence.size, rules)
+        sequence.name: measures.score(
+            trajectories[sequence.name],
+            sequence.regions,
+            # Where nothing is bounded by it, it may be unknown: results are scored without images, too.
+            sequence.size if rules.bounded else (0, 0),
+            rules,
+        )
         for sequence in benchmark.sequences
         if isinstance(sequence, VotSequence) and trajectories.get(sequence.name)
     }

@@ -114,6 +114,11 @@ def lost(scores: Sequence[SequenceScore]) -> float:
     return float(sum(score.lost for score in scores))
 
 
+def lost_by_length(scores: Sequence[SequenceScore]) -> float:
+    """Failures per sequence as VOT's own toolkit averages them: over sequences weighted by length."""
+    return float(np.average([score.lost for score in scores], weights=[score.frames for score in scores]))
+
+
 def robustness(scores: Sequence[SequenceScore]) -> float:
     """R: failures per 100 frames; lower is better."""
     return 100 * lost(scores) / sum(score.frames for score in scores)

@@ -164,6 +164,7 @@ def summary_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "eao_high": high,
             "accuracy_by_sequence": measures.weighted_accuracy(scores) if scores else math.nan,
             "lost_per_sequence": measures.lost(scores) / len(scores) if scores else math.nan,
+            "lost_by_length": measures.lost_by_length(scores) if scores else math.nan,
             "reliability": measures.reliability(scores) if scores else math.nan,
             "fps_median": statistics.median(known) if known else math.nan,
             "run_id": result.run_id,

@@ -66,17 +66,6 @@ def test_lasot_leaves_out_its_280_test_sequences(tmp_path):
     assert [video.name for video in flat] == ["airplane-2"]
 
 
-def test_lasots_test_sequences_are_four_of_each_of_70_classes():
-    names = video_folders.lasot_test_sequences()
-    assert len(names) == 280
-    classes = [name.rpartition("-")[0] for name in names]
-    assert len(set(classes)) == 70
-    assert all(classes.count(each) == 4 for each in set(classes))
-    # As text, in the order of names, the other 1120 of 20 in each class make the published list of 10,637 characters.
-    everything = {f"{each}-{number}" for each in set(classes) for number in range(1, 21)}
-    assert len("".join(f"{name}\n" for name in everything - names)) == 10_637
-
-
 def test_trackingnet_reads_every_part_that_is_there_and_unpadded_names(tmp_path):
     for part, name in (("TRAIN_0", "-abc_0"), ("TRAIN_11", "xyz_1")):
         for number in range(11):

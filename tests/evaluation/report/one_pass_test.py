@@ -279,3 +279,12 @@ def test_frames_without_an_annotation_are_told_apart(runs):
     [picture] = html_pages.section(page, "failures").all("img")
     told = "Deer, frame 4: lost for 1 frame (3 more are not annotated), found again in frame 8"
     assert picture.attributes["alt"] == told
+
+
+def test_where_the_target_is_absent_it_cannot_be_lost(runs):
+    """The first run is off the target in the frames 4, 5, 6 and 9, the last one, of one sequence."""
+    toy = benchmark()
+    absent = np.isin(np.arange(FRAMES), (4, 5, 6))
+    without = dataclasses.replace(toy, sequences=[dataclasses.replace(each, absent=absent) for each in toy.sequences])
+    found = html_pages.parse(one_pass.html(compared(runs, toy), without, runs))
+    assert table(found, "failures")[0][1:] == ["1", "1", "1"]

@@ -37,6 +37,7 @@ def test_a_row_has_the_measures_of_all_conventions():
     assert row["accuracy"] == pytest.approx((10 * SHARE + counted - 10) / counted)
     assert row["accuracy_by_sequence"] == pytest.approx((20 * SHARE + 100) / 120)
     assert (row["lost"], row["lost_per_sequence"], row["frames"], row["sequences"]) == (1, 0.5, 120, 2)
+    assert row["lost_by_length"] == pytest.approx((20 * 0 + 100 * 1) / 120)
     assert row["robustness"] == pytest.approx(100 / 120)
     assert row["reliability"] == pytest.approx(math.exp(-30 / 120))
     assert (row["eao_low"], row["eao_high"]) == (2, 10)
