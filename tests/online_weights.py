@@ -15,6 +15,7 @@ RANDOM = np.random.default_rng(0)
 VGG_M = {"conv1": (7, 3, 96), "conv2": (5, 96, 256), "conv3": (3, 256, 512)}
 ZF_LAYERS = {"conv1": (7, 3, 96), "conv2": (5, 96, 256), "conv3": (3, 256, 384), "conv4": (3, 384, 384)}
 ZF_LAYERS |= {"conv5": (3, 384, 256)}
+MATLAB_HEAD = {"fc4": (3, 512, 512), "fc5": (1, 512, 512)}  # of MDNet in MatConvNet; mdnet_family.md, 2.1
 RPN_LAYERS = {"rpn_conv/3x3": (3, 256, 256), "rpn_cls_score": (1, 256, 18), "rpn_bbox_pred": (1, 256, 36)}
 
 
@@ -27,12 +28,15 @@ def hwio(layers):
     return out
 
 
-def save_mat(path, arrays, param=(5.0, 2.0, 1e-4, 0.75)):
-    layers = []
+def save_mat(path, arrays, param=(5.0, 2.0, 1e-4, 0.75), **strides):
+    """Strides are of these convolutions, and of poolings of all other names; without any the file says none."""
+    layers = [{"type": "pool", "name": name, "stride": strides[name]} for name in strides.keys() - arrays.keys()]
     for name, (kernel, bias) in arrays.items():
         weights = np.empty((1, 2), object)
         weights[0] = kernel, bias[None]
-        layers += [{"type": "conv", "name": name, "weights": weights}, {"type": "relu", "name": f"relu_{name}"}]
+        stride = {"stride": strides[name]} if name in strides else {}
+        layers += [{"type": "conv", "name": name, "weights": weights} | stride]
+        layers += [{"type": "relu", "name": f"relu_{name}"}]
         layers += [{"type": "lrn", "name": f"norm_{name}", "param": [list(param)]}]
     cell = np.empty((1, len(layers)), object)
     cell[0] = layers

@@ -1,9 +1,10 @@
 """The configuration of a training: what `configs/*.py` return for `python train.py`."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
+from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.training.labels import AnchorLabels, EllipseLabels, TokenLabels
 from jaxtrack.training.objective import Objective
@@ -86,6 +87,17 @@ class Training:
             sizes = sorted({max(self.batch // count, 1) * count, (self.batch // count + 1) * count})
             near = " or ".join(map(str, sizes))
             raise UserError(f"a batch of {self.batch} does not divide over {count} devices: take {near}")
+
+    def check_architecture(self, known: Collection[str], what: str = "architecture") -> None:
+        """`UserError` unless the network is called by its very name: files of weights are told by it.
+
+        Args:
+          known: the names of the networks that can be trained so.
+          what: what they are names of, for the message.
+        """
+        if self.architecture not in known:
+            meant = match_name(self.architecture, sorted(known), what=what)
+            raise UserError(f"There is no {what} called {self.architecture!r}: did you mean {meant}?")
 
     @property
     def held_out(self) -> Any:

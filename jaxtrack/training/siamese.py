@@ -109,9 +109,7 @@ class Recipe(NamedTuple):
 
 def make_recipe(config: TrainConfig) -> Recipe:
     """What the steps of a training are made of; `UserError` where parts of the configuration do not fit."""
-    if config.architecture not in siamese.ARCHITECTURES:
-        known = ", ".join(sorted(siamese.ARCHITECTURES))
-        raise UserError(f"there is no architecture {config.architecture!r}: choose one of {known}")
+    config.check_architecture(siamese.ARCHITECTURES)
     architecture = siamese.ARCHITECTURES[config.architecture]
     fitting = _LABELS[architecture.kind]
     if not isinstance(config.labels, fitting):

@@ -3,7 +3,7 @@
 Such a file is one message in protobuf's wire format: fields, each a tag (number and type) and a value, in any order,
 messages inside messages. Only the fields that hold layers and their arrays ("blobs") are looked at, the others are
 skipped. Every length is checked against what is left of the message around it, and every array against its shape, so
-that a damaged or hostile file ends in a sentence; nothing larger than the file is ever made.
+that a damaged or hostile file ends in a sentence; the numbers of an array never take more memory than the file.
 
 Layers come in three versions, with other field numbers and kinds of layer by string or by number.
 """
@@ -133,17 +133,20 @@ def _layer(message: memoryview, version: _Version) -> tuple[str, Layer]:
 
 
 def _blob(message: memoryview) -> np.ndarray:
-    """An array that owns its memory."""
-    old_shape, shape, chunks = dict.fromkeys(_OLD_SHAPE, 0), None, []
+    """An array that does not keep the file in memory; if any of its numbers is of double precision, of those."""
+    old_shape, shape = dict.fromkeys(_OLD_SHAPE, 0), None
+    # Numbers in a field each are as many fields: one buffer takes them all.
+    buffers = {number: bytearray() for number in _NUMBERS}
     for number, value in _fields(message):
         if number in old_shape:
             old_shape[number] = _integer(value)
         elif number == _SHAPE:
             shape = _dimensions(_message(value))
         elif number in _NUMBERS:
-            chunks.append(_numbers(value, _NUMBERS[number]))
+            buffers[number] += _numbers(value, _NUMBERS[number])
     shape = tuple(old_shape.values()) if shape is None else shape
-    numbers = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+    floats, doubles = (np.frombuffer(buffers[number], dtype) for number, dtype in _NUMBERS.items())
+    numbers = doubles if doubles.size else floats
     if any(side < 0 for side in shape) or len(shape) > _MOST_AXES or math.prod(shape) != numbers.size:
         raise _DamagedError(f"an array of the shape {list(shape)[:_MOST_AXES]} has {numbers.size} numbers")
     return numbers.reshape(shape)
@@ -153,24 +156,26 @@ def _dimensions(message: memoryview) -> tuple[int, ...]:
     """The sides in a message of a shape, packed into one field or in a field each."""
     sides: list[int] = []
     for number, value in _fields(message):
+        if len(sides) > _MOST_AXES:  # too many already, and there may be as many as bytes
+            break
         if number != _DIM:
             continue
         if isinstance(value, int):
             sides.append(_integer(value))
             continue
         at = 0
-        while at < len(value):
+        while at < len(value) and len(sides) <= _MOST_AXES:
             side, at = _varint(value, at)
             sides.append(_integer(side))
     return tuple(sides)
 
 
-def _numbers(value: _Value, dtype: np.dtype) -> np.ndarray:
-    """Packed numbers, or one number where they stand in a field each."""
+def _numbers(value: _Value, dtype: np.dtype) -> memoryview:
+    """The bytes of packed numbers, or of one number where they stand in a field each."""
     chunk = _message(value)
     if len(chunk) % dtype.itemsize:
         raise _DamagedError(f"{len(chunk)} bytes are no array of numbers of {dtype.itemsize}")
-    return np.frombuffer(chunk, dtype)
+    return chunk
 
 
 def _integer(value: _Value) -> int:

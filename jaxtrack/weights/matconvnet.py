@@ -27,7 +27,7 @@ class Layer:
       name: as in the file; empty if it has none.
       kind: "conv", "relu", "pool", "lrn" and so on.
       arrays: of a convolution the kernel `[h, w, in, out]` and the bias `[out]`, float32; else empty.
-      stride: of a convolution or pooling in y and x.
+      stride: of a convolution or pooling in y and x; empty where the file does not say.
       padding: of the same at the top, bottom, left and right.
       lrn: of a normalisation across channels (size, k, alpha, beta), alpha not divided by the size; else empty.
     """
@@ -35,7 +35,7 @@ class Layer:
     name: str
     kind: str
     arrays: tuple[np.ndarray, ...] = ()
-    stride: tuple[int, ...] = (1, 1)
+    stride: tuple[int, ...] = ()
     padding: tuple[int, ...] = (0, 0, 0, 0)
     lrn: tuple[float, ...] = ()
 
@@ -108,8 +108,8 @@ def _dag_layers(layers: tuple, network: Mapping[str, Any]) -> Iterator[Layer]:
 def _layer(name: str, kind: str, fields: Mapping[str, Any], arrays: list[Any]) -> Layer:
     """A layer of either kind of network; `fields` hold its settings."""
     kind = _KINDS.get(kind, kind)
-    stride, padding = _numbers(fields.get("stride"), (1,)), _numbers(fields.get("pad"), (0,))
-    if len(stride) not in (1, 2) or len(padding) not in (1, 4):
+    stride, padding = _numbers(fields.get("stride"), ()), _numbers(fields.get("pad"), (0,))
+    if len(stride) > 2 or len(padding) not in (1, 4):
         raise _StrangeError(f"the layer {name} has a stride of {len(stride)} and a padding of {len(padding)} numbers")
     return Layer(
         name,

@@ -1,7 +1,8 @@
 """MATLAB's files of versions 5 to 7 as Python values, read without running into what a damaged file may say.
 
 SciPy has a reader, too, but a few wrong bytes in a file let it touch memory that is not its own and end the program.
-Here every length is checked against what is left, every array against its size, and nesting has a limit.
+Here every length is checked against what is left, every array against its size, and nesting, the number of arrays and
+what compressed data may become have limits.
 
 What becomes of MATLAB's values:
 
@@ -33,8 +34,14 @@ _CELL, _STRUCT, _CHAR = 1, 2, 4
 _NUMERIC = dict(enumerate(("f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"), 6))
 _COMPLEX = 0x0800
 _LARGEST = 1 << 31  # Bytes of a variable in such a file.
+# Times the file's size that its compressed variables may become; weights hardly shrink, but little files may be zeros.
+_GROWTH, _LITTLE = 32, 1 << 20
 _DEEPEST = 32
+# Arrays and names of fields in a file: networks of hundreds of layers have some ten thousand, an empty one is 8 bytes.
+_MOST_ARRAYS = 100_000
 _MOST_AXES = 32
+_EMPTY = np.zeros((0, 0))
+_EMPTY.flags.writeable = False  # all empty arrays without a header are this one
 
 
 class _DamagedError(Exception):
@@ -63,16 +70,23 @@ def read(path: Path, names: Collection[str]) -> dict[str, Any]:
     try:
         if order is None:
             raise _DamagedError("its header is not MATLAB's")
-        return dict(_Reader(order).variables(content[_HEADER:], names))
+        return dict(_Reader(order, max(_LITTLE, _GROWTH * len(content))).variables(content[_HEADER:], names))
     except _DamagedError as error:
         raise UserError(f"{path} is cut off or damaged, or no MATLAB file: {error}") from error
 
 
 class _Reader:
-    """Reads elements in one byte order."""
+    """Reads the elements of a file, in one byte order.
 
-    def __init__(self, order: str):
+    Args:
+      order: "<" or ">".
+      inflated: bytes that all of its compressed variables may become.
+    """
+
+    def __init__(self, order: str, inflated: int):
         self._order = order
+        self._inflated_left = inflated
+        self._arrays_left = _MOST_ARRAYS
         self._unsigned = np.dtype(f"{order}u4")
         self._signed = np.dtype(f"{order}i4")
 
@@ -80,7 +94,7 @@ class _Reader:
         """Name and value of the variables asked for."""
         for kind, data in self._elements(content):
             if kind == _COMPRESSED:
-                kind, data = next(self._elements(_inflated(data)), (0, data))
+                kind, data = next(self._elements(self._inflated(data)), (0, data))
             if kind != _MATRIX:
                 raise _DamagedError(f"an element of type {kind} stands where a variable should")
             name, value = self._matrix(data, names)
@@ -109,8 +123,9 @@ class _Reader:
         """Name and value of an array of any class; the value is left out unless the name is among `names`."""
         if depth > _DEEPEST:
             raise _DamagedError(f"its arrays lie more than {_DEEPEST} deep in each other")
+        self._count(1)
         if not data:
-            return "", np.zeros((0, 0))
+            return "", _EMPTY
         elements = self._elements(data)
         flags = int(self._numbers(_next(elements)[1], self._unsigned, 2)[0])
         shape = tuple(self._numbers(_next(elements)[1], self._signed).tolist())
@@ -147,6 +162,7 @@ class _Reader:
         data = _next(elements)[1]
         if length <= 0 or len(data) % length:
             raise _DamagedError(f"names of {length} bytes do not fit {len(data)} bytes")
+        self._count(len(data) // length)
         names = [_text(data[at : at + length], "latin-1") for at in range(0, len(data), length)]
         if not names:
             return ()
@@ -157,6 +173,25 @@ class _Reader:
         if kind != _MATRIX:
             raise _DamagedError(f"an element of type {kind} stands where an array should")
         return self._matrix(data, depth=depth + 1)[1]
+
+    def _count(self, number: int) -> None:
+        self._arrays_left -= number
+        if self._arrays_left < 0:
+            raise _DamagedError(f"it has more than {_MOST_ARRAYS} arrays and names of fields")
+
+    def _inflated(self, data: memoryview) -> memoryview:
+        most = min(_LARGEST, self._inflated_left)
+        stream = zlib.decompressobj()
+        try:
+            content = stream.decompress(data, most + 1)
+        except zlib.error as error:
+            raise _DamagedError("its compressed data are damaged") from error
+        if len(content) > most:
+            raise _DamagedError(f"its compressed data become more than {most} bytes")
+        if not stream.eof:
+            raise _DamagedError("its compressed data have no end")
+        self._inflated_left -= len(content)
+        return memoryview(content)
 
     def _numbers(self, data: memoryview, dtype: np.dtype, count: int | None = None) -> np.ndarray:
         """All numbers in an element's data, `[count]`."""
@@ -170,17 +205,6 @@ def _next(elements: Iterator[tuple[int, memoryview]]) -> tuple[int, memoryview]:
     if found is None:
         raise _DamagedError("an array ends before its content")
     return found
-
-
-def _inflated(data: memoryview) -> memoryview:
-    stream = zlib.decompressobj()
-    try:
-        content = stream.decompress(data, _LARGEST)
-    except zlib.error as error:
-        raise _DamagedError("its compressed data are damaged") from error
-    if not stream.eof:
-        raise _DamagedError("its compressed data have no end")
-    return memoryview(content)
 
 
 def _text(data: memoryview, encoding: str) -> str:

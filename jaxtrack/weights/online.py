@@ -4,6 +4,7 @@
 |---|---|---|
 | `vgg_m` | `VGGM`, conv1 to conv3 | MatConvNet's imagenet-vgg-m |
 | `mdnet_vggm_py`, `mdnet_vggm` | the same, the former with another normalisation; fc4, fc5 | MDNet's in PyTorch |
+| `mdnet_vggm` | the same | MDNet's in MatConvNet |
 | `zf_rpn` | `ZF`; `ProposalHead` | Faster R-CNN's with ZF, Caffe |
 | `vgg16`, `vgg19` | `VGG`, all convolutions | MatConvNet's imagenet-vgg-verydeep, VGG_ILSVRC in Caffe |
 | `alexnet` | `VGGM` with AlexNet's kernels, conv1 to conv3 (`jaxtrack.weights.torchvision`) | torchvision's alexnet |
@@ -56,13 +57,18 @@ BACKBONES: dict[str, nn.Module] = {
 PY_MDNET = "mdnet_vggm_py"
 """The network of MDNet's PyTorch files, unless another one of `MDNETS` is asked for: they look the same."""
 
-MDNETS = (PY_MDNET, "mdnet_vggm")
+MDNET = "mdnet_vggm"
+"""The network of MDNet's MatConvNet files."""
+
+MDNETS = (PY_MDNET, MDNET)
 PY_MDNET_NAMES = ("conv3.0.weight", "fc5.1.weight")  # By which a PyTorch file of MDNet is told.
 
 Content = Sequence[matconvnet.Layer] | Mapping[str, caffe.Layer]
 """What the reader of MatConvNet's or of Caffe's files returns."""
 
 _VGG_M_LRN = (5.0, 2.0, 1e-4, 0.75)
+_VGG_M_STRIDES = {"conv1": (2, 2), "conv2": (2, 2), "conv3": (1, 1), "pool": (2, 2)}  # of layers by name, or by kind
+_MATLAB_HEAD = {"fc4": (FEATURE_CELLS, FEATURE_CELLS, 512, 512), "fc5": (1, 1, 512, 512)}
 # py-faster-rcnn's names of the head's layers; the first one differs between its two ways of training.
 _RPN_NAMES = {"conv": ("rpn_conv/3x3", "rpn_conv1"), "scores": ("rpn_cls_score",), "deltas": ("rpn_bbox_pred",)}
 
@@ -120,12 +126,38 @@ def py_mdnet(state: Mapping[str, np.ndarray], architecture: str = PY_MDNET) -> d
 
 def _from_matconvnet(layers: Sequence[matconvnet.Layer]) -> tuple[str, dict[str, Any]]:
     found = matconvnet.convolutions(layers)
-    architecture = _vgg(found) or "vgg_m"
-    constants = [layer.lrn for layer in layers if layer.kind == "lrn"] if architecture == "vgg_m" else []
-    for lrn in constants:
-        if len(lrn) != 4 or not np.allclose(lrn, _VGG_M_LRN, rtol=1e-3):
-            raise UserError(f"its normalisation has the constants {list(lrn)}, VGG-M's are {list(_VGG_M_LRN)}")
+    architecture = _vgg(found)
+    if architecture is None:
+        _check_vgg_m(layers)
+        if found.keys() >= _MATLAB_HEAD.keys():
+            expected = mdnet.shapes(mdnet.ARCHITECTURES[MDNET])["params"]
+            return MDNET, checked(MDNET, {"backbone": found, "head": _matlab_head(found)}, expected)
+        architecture = "vgg_m"
     return architecture, checked(architecture, {"backbone": found}, shapes(architecture)["params"])
+
+
+def _check_vgg_m(layers: Sequence[matconvnet.Layer]) -> None:
+    """`UserError` where normalisation or strides are not VGG-M's: as far as conv3, VGG-S has kernels of its shapes."""
+    for layer in layers:
+        if layer.kind == "lrn" and (len(layer.lrn) != 4 or not np.allclose(layer.lrn, _VGG_M_LRN, rtol=1e-3)):
+            raise UserError(f"its normalisation has the constants {list(layer.lrn)}, VGG-M's are {list(_VGG_M_LRN)}")
+        stride = _VGG_M_STRIDES.get(layer.kind if layer.kind == "pool" else layer.name, ())
+        if layer.stride and stride and layer.stride != stride:
+            raise UserError(f"its layer {layer.name} has the stride {list(layer.stride)}, VGG-M's is {list(stride)}")
+
+
+def _matlab_head(found: _Convolutions) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """MDNet's fully connected layers, which MatConvNet has as convolutions of a whole map.
+
+    Their kernels' axes are row, column and channel of the map, the order in which ours flattens it.
+    """
+    head = {}
+    for name, shape in _MATLAB_HEAD.items():
+        kernel, bias = found[name]
+        if kernel.shape != shape:
+            raise UserError(f"this is no {MDNET}: the kernel of {name} is {list(kernel.shape)}, expected {list(shape)}")
+        head[name] = (kernel.reshape(-1, shape[-1]), bias)
+    return head
 
 
 def _from_caffe(found: _Convolutions) -> tuple[str, dict[str, Any]]:

@@ -10,10 +10,23 @@ from pathlib import Path
 
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.models import siamese
-from jaxtrack.weights import known, published, store
+from jaxtrack.weights import known, online, published, store
 
 FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
 _NAMES_IN_A_MESSAGE = 3
+
+TRAININGS: dict[str, tuple[tuple[str, str], ...]] = {
+    "mdnet": (("mdnet_vot58", ""), ("mdnet_procedural", "mdnet_small")),
+    "rankloc": (("rankloc_vot58", ""), ("rankloc_procedural", "mdnet_small")),
+    "rpn2t_student": (("rpn2t_student", ""), ("rpn2t_small_student", "rpn2t_small_student")),
+    "rpn2t_teacher": (("rpn_zf_voc", ""),),
+    "rpn2t_small_student": (("rpn2t_small_student", ""),),
+    "rpn2t_small_teacher": (("rpn_small_procedural", ""),),
+}
+"""The files of configs/ that train weights, by the name under which trackers look for these.
+
+Beside each file stands the network that it trains, where that is another one than such a tracker's own.
+"""
 
 
 def locate(weights: str) -> Path:
@@ -83,14 +96,40 @@ def _how_to_get(path: Path) -> str:
     name = path.stem
     if name in siamese.SMALL:
         return "train them by `python train.py` (docs/training.md) and name the file by the option weights"
-    command = f"`jaxtrack weights import FILE --name {name} --out {path.parent}`"
+    ways = [_by_training(*training) for training in TRAININGS.get(name, ())]
     row = next((row for row in known.everything() if row.import_as == name), None)
     if row is not None:
-        return f"fetch the published file {row.name} from {row.published_by}, then {command}"
+        # MDNet's files in PyTorch are called the same, and do not tell of which of two networks they are.
+        asked = row.architecture if row.architecture == online.MDNET else ""
+        ways.insert(0, f"fetch the published file {row.name} from {row.published_by}, then {_import(path, asked)}")
+    return ", or ".join(ways) or _how_to_get_others(path)
+
+
+def _by_training(config: str, architecture: str) -> str:
+    """The training of a file of configs/, and the tracker's options with which its weights are used."""
+    network = f", and {architecture} by the option architecture" if architecture else ""
+    return (
+        f"train {'a narrow network' if architecture else 'them'} by `python train.py --config configs/{config}.py` and "
+        f"name runs/{config}/{config}{store.SUFFIX} by the option weights{network}"
+    )
+
+
+def _how_to_get_others(path: Path) -> str:
+    """What to do for weights that no table names."""
+    name = path.stem
+    if any(name == config for trainings in TRAININGS.values() for config, _ in trainings):
+        return f"train them by `python train.py --config configs/{name}.py`"
     there = {file.stem for folder in _folders() for file in folder.glob(f"*{store.SUFFIX}")}
-    close = difflib.get_close_matches(name, sorted(there | {row.import_as for row in known.everything()}))
+    names = there.union((row.import_as for row in known.everything()), TRAININGS)
+    close = difflib.get_close_matches(name, sorted(names))
     meant = f"did you mean {' or '.join(close)}? Else " if close else ""
     return (
-        f"{meant}fetch one of the published files that `jaxtrack weights list` names, then {command}, or train weights "
-        "by `python train.py` (docs/training.md) and name the file by the option weights"
+        f"{meant}fetch one of the published files that `jaxtrack weights list` names, then {_import(path)}, or train "
+        "weights by `python train.py` (docs/training.md) and name the file by the option weights"
     )
+
+
+def _import(path: Path, architecture: str = "") -> str:
+    """The command that makes this file out of a published one."""
+    asked = f"--architecture {architecture} " if architecture else ""
+    return f"`jaxtrack weights import FILE {asked}--name {path.stem} --out {path.parent}`"

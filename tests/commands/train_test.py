@@ -266,7 +266,7 @@ def test_a_config_file_may_be_named_without_folder_and_ending_wherever_one_is(tm
 
 def test_a_network_that_does_not_fit_is_one_sentence_and_the_folder_stays_free(training_file, tmp_path, capsys):
     mistakes = {
-        "there is no architecture 'tinier': choose one of nanotrack_v1, ": ["--set.architecture", "tinier"],
+        "There is no architecture called 'tinier': did you mean tiny?": ["--set.architecture", "tinier"],
         "its labels must be AnchorLabels, not EllipseLabels": ["--set.architecture", "siamrpn_r50"],
         "trained_backbone names layer2, which the backbone of tiny does not have: its parts are stage1, ": [
             *("--set.optimiser.trained-backbone", "stage3", "layer2"),

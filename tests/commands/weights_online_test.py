@@ -6,7 +6,17 @@ import command_line
 import jax
 import numpy as np
 import pytest
-from online_weights import RPN_LAYERS, VGG_M, ZF_LAYERS, hwio, mdnet_tensors, save_caffemodel, save_mat, save_pth
+from online_weights import (
+    MATLAB_HEAD,
+    RPN_LAYERS,
+    VGG_M,
+    ZF_LAYERS,
+    hwio,
+    mdnet_tensors,
+    save_caffemodel,
+    save_mat,
+    save_pth,
+)
 
 from jaxtrack import trackers
 from jaxtrack.__main__ import main
@@ -101,6 +111,12 @@ def test_mdnets_older_files_are_imported_for_the_other_tracker(mdnet, folder, ca
     assert "there are no weights" in error_of(capsys, "verify", "mdnet_py2019")
 
 
+def test_mdnets_file_of_matconvnet_is_imported_for_the_tracker_mdnet(tmp_path, folder):
+    path = save_mat(tmp_path / "mdnet_vot-otb.mat", hwio(VGG_M | MATLAB_HEAD))
+    assert run("import", path, "--out", folder) == 0
+    assert trackers.build("mdnet", trackers.default_config("mdnet")).params()
+
+
 def test_a_file_of_another_program_does_not_take_the_place_of_the_one_it_is_named_like(vgg_m, tmp_path, folder):
     named_alike = vgg_m.rename(tmp_path / "mdnet_vot-otb.mat")
     assert run("import", named_alike, "--out", folder) == 0
@@ -126,14 +142,12 @@ def test_without_its_weights_a_tracker_says_what_to_fetch_and_the_command(
     where = ["--benchmark=otb2013", f"--data-dir={data_dir}", f"--results={tmp_path / 'results'}", "--quiet"]
     line = command_line.error_of("evaluate", capsys, f"--tracker={tracker}", "--sequences=Deer", *where)
     command = f"`jaxtrack weights import FILE --name {tracker} --out {folder}`"
-    assert line.endswith(f"{tracker}.safetensors: fetch the published file {fetch}, then {command}")
+    assert f"{tracker}.safetensors: fetch the published file {fetch}, then {command}" in line
 
 
-def test_weights_that_only_jaxtrack_trains_are_answered_with_the_training_too(folder, capsys):
+def test_weights_that_only_jaxtrack_trains_are_answered_with_the_training(folder, capsys):
     line = error_of(capsys, "verify", "rankloc")
-    assert line.endswith(
-        "or train weights by `python train.py` (docs/training.md) and name the file by the option weights"
-    )
+    assert "rankloc.safetensors: train them by `python train.py --config configs/rankloc_vot58.py`" in line
 
 
 @pytest.mark.parametrize(

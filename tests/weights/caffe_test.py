@@ -1,6 +1,8 @@
 """Files are written by protobuf's own runtime, from the field numbers that caffe.proto gives."""
 
+import contextlib
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -133,6 +135,39 @@ def test_a_file_of_the_present_version(proto, write):
 def test_numbers_in_a_field_each_and_of_double_precision(proto, write):
     check(caffe.read(write(network(messages("unpacked", packed=False)))))
     check(caffe.read(write(network(proto, double=True))))
+
+
+@contextlib.contextmanager
+def memory_below(most):
+    """What is done takes fewer bytes of Python's memory, at any time."""
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < most
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_array_takes_hardly_more_memory_than_its_file_however_its_numbers_stand(write, packed):
+    message, numbers = messages(f"many_{packed}", packed)["NetParameter"](), normal(100_000)
+    fill(message.layer.add(name="many", type="InnerProduct").blobs.add(), numbers)
+    path = write(message)
+    # The file, and its numbers in a buffer that grows by moving into a larger one.
+    with memory_below(4 * path.stat().st_size):
+        layers = caffe.read(path)
+    np.testing.assert_array_equal(layers["many"].blobs[0], numbers, strict=True)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_shape_of_very_many_sides_is_given_up_early(write, packed):
+    blob = messages(f"sides_{packed}", packed)["NetParameter"]()
+    blob.layer.add(name="x", type="Convolution").blobs.add().shape.dim.extend([1] * 200_000)
+    path = write(blob)
+    message = r"an array of the shape \[1, .*\] has 0 numbers"
+    with memory_below(2 * path.stat().st_size), pytest.raises(UserError, match=message):
+        caffe.read(path)
 
 
 def test_an_old_file(proto, write):

@@ -117,10 +117,10 @@ def test_axes_of_length_one_that_matlab_dropped_are_put_back(save):
     assert bias.shape == (1,)
 
 
-def test_settings_that_are_missing_are_matconvnets(save):
+def test_settings_that_are_missing_are_matconvnets_but_for_the_stride(save):
     layers = cell({"type": "conv", "weights": cell(KERNEL, np.zeros((0, 0)))}, {"type": "lrn", "name": "n"})
     conv, norm = matconvnet.read(save({"layers": layers}))
-    assert (conv.name, conv.stride, conv.padding) == ("", (1, 1), (0, 0, 0, 0))
+    assert (conv.name, conv.stride, conv.padding) == ("", (), (0, 0, 0, 0))
     np.testing.assert_array_equal(conv.arrays[1], np.zeros(5, np.float32), strict=True)
     assert norm.lrn == (5, 1, 2e-5, 0.75)
 

@@ -166,12 +166,56 @@ def test_structs_without_fields_cost_nothing(tmp_path):
     assert matlab.read(tmp_path / "x.mat", [""]) == {"": ()}
 
 
-def test_compressed_data_that_grow_without_end_are_given_up(tmp_path, monkeypatch):
+def compressed(content):
+    packed = zlib.compress(content)
+    return words(15, len(packed)) + packed
+
+
+def zeros(count):
+    """So many numbers, of bytes."""
+    return array(9, (1, count), words(2, count) + bytes(-(-count // 8) * 8))
+
+
+def test_compressed_data_grow_to_a_megabyte_or_32_times_the_files_size(tmp_path):
+    def read(*parts):
+        (tmp_path / "x.mat").write_bytes(HEADER + b"".join(parts))
+        return matlab.read(tmp_path / "x.mat", [""])[""].shape
+
+    # The header of an array of numbers without a name takes 56 bytes.
+    assert read(compressed(zeros(2**20 - 56))) == (1, 2**20 - 56)
+    with pytest.raises(UserError, match="its compressed data become more than 1048576 bytes"):
+        read(compressed(zeros(2**20)))
+    with pytest.raises(UserError, match=r"its compressed data become more than \d+ bytes"):
+        read(compressed(zeros(2**19)), compressed(zeros(2**19)))
+    noise = np.random.default_rng(0).bytes(2**17)
+    unread = array(9, (1, 2**17), words(2, 2**17) + noise)
+    assert read(unread, compressed(zeros(2**22 - 56))) == (1, 2**22 - 56)
+
+
+def test_a_variable_of_more_than_two_gigabytes_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(matlab, "_LARGEST", 1000)
-    packed = zlib.compress(bytes(10**6))
-    (tmp_path / "x.mat").write_bytes(HEADER + words(15, len(packed)) + packed)
-    with pytest.raises(UserError, match="its compressed data have no end"):
+    (tmp_path / "x.mat").write_bytes(HEADER + compressed(zeros(1000)))
+    with pytest.raises(UserError, match="its compressed data become more than 1000 bytes"):
         matlab.read(tmp_path / "x.mat", "a")
+
+
+def test_a_file_has_no_more_than_100000_arrays(tmp_path):
+    def read(count):
+        (tmp_path / "x.mat").write_bytes(HEADER + compressed(array(1, (1, count), words(14, 0) * count)))
+        return matlab.read(tmp_path / "x.mat", [""])[""]
+
+    cell = read(99_999)  # and the cell itself
+    assert len(cell) == 99_999
+    assert len({id(value) for value in cell}) == 1
+    with pytest.raises(UserError, match="it has more than 100000 arrays and names of fields"):
+        read(100_000)
+
+
+def test_names_of_fields_count_as_arrays(tmp_path):
+    names = words(5, 4, 1, 0) + words(1, 200_000) + bytes(200_000)
+    (tmp_path / "x.mat").write_bytes(HEADER + array(2, (0, 0), names))
+    with pytest.raises(UserError, match="it has more than 100000 arrays and names of fields"):
+        matlab.read(tmp_path / "x.mat", [""])
 
 
 @pytest.mark.parametrize("compressed", [False, True])

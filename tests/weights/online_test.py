@@ -5,7 +5,7 @@ import collections
 import jax
 import numpy as np
 import pytest
-from online_weights import RPN_LAYERS, VGG_M, ZF_LAYERS, hwio, save_caffemodel, save_mat
+from online_weights import MATLAB_HEAD, RPN_LAYERS, VGG_M, ZF_LAYERS, hwio, save_caffemodel, save_mat
 
 from jaxtrack.errors import UserError
 from jaxtrack.models import mdnet as mdnet_models
@@ -31,6 +31,13 @@ def image(seed=1, side=107):
     return (60 * np.random.default_rng(seed).normal(size=(2, side, side, 3))).astype(np.float32)
 
 
+def shown(head, maps):
+    """The first two outputs of fc5, by a branch that shows them."""
+    head = with_new_branch(head, jax.random.key(0), location=False)
+    head["fc6"]["kernel"] = np.eye(512, 2, dtype=np.float32)[None]
+    return jax.jit(MDNetHead().apply)({"params": head}, maps.reshape(len(maps), -1))
+
+
 # --- VGG-M ------------------------------------------------------------------------------------------------------
 
 
@@ -53,6 +60,18 @@ def test_a_network_with_another_normalisation_is_refused(tmp_path, vgg_m):
         read(path)
 
 
+# weight_formats_and_rpn.md, A2, as scalars and as pairs.
+STRIDES = {"conv1": 2.0, "pool1": 2.0, "conv2": [[2.0, 2.0]], "pool2": [[2.0, 2.0]], "conv3": 1.0}
+
+
+@pytest.mark.parametrize(("layer", "stride"), [("pool1", 3), ("conv2", 1), ("conv3", 2)])
+def test_a_network_with_other_strides_such_as_vgg_s_is_refused(tmp_path, vgg_m, layer, stride):
+    assert read(save_mat(tmp_path / "x.mat", vgg_m, **STRIDES))[0] == "vgg_m"
+    message = rf"x\.mat: its layer {layer} has the stride \[{stride}, {stride}\], VGG-M's is \["
+    with pytest.raises(UserError, match=message):
+        read(save_mat(tmp_path / "x.mat", vgg_m, **STRIDES | {layer: float(stride)}))
+
+
 def test_a_network_that_lacks_a_layer_or_has_another_shape_is_refused(tmp_path, vgg_m):
     lacking = {name: arrays for name, arrays in vgg_m.items() if name != "conv2"}
     with pytest.raises(UserError, match=r"x\.mat: this is no vgg_m: it has no layer conv2 of the backbone"):
@@ -71,6 +90,29 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     message = r"x\.h5 is no published file of weights .* \(\.pth\), MatConvNet \(\.mat\) or Caffe \(\.caffemodel\)$"
     with pytest.raises(UserError, match=message):
         published.read(tmp_path / "x.h5")
+
+
+# --- MDNet in MatConvNet ----------------------------------------------------------------------------------------
+
+
+def test_matconvnets_mdnet_judges_a_map_by_all_of_its_layers(tmp_path, vgg_m):
+    head = hwio(MATLAB_HEAD)
+    architecture, variables = read(save_mat(tmp_path / "x.mat", vgg_m | head | hwio({"fc6": (1, 512, 2)}), **STRIDES))
+    assert architecture == "mdnet_vggm"
+    check(variables["params"]["backbone"], vgg_m)
+    maps = np.random.default_rng(2).normal(size=(2, 3, 3, 512)).astype(np.float32)
+    # A convolution whose kernel is as large as the map is one product of all of its numbers.
+    (fc4, fc4_bias), (fc5, fc5_bias) = head.values()
+    hidden = np.maximum(np.einsum("nyxc,yxco->no", maps, fc4) + fc4_bias, 0)
+    expected = np.maximum(hidden @ fc5[0, 0] + fc5_bias, 0)[:, :2]
+    np.testing.assert_allclose(shown(variables["params"]["head"], maps), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_fully_connected_layers_of_another_map_are_refused(tmp_path, vgg_m):
+    path = save_mat(tmp_path / "x.mat", vgg_m | hwio(MATLAB_HEAD | {"fc4": (1, 4608, 512)}))
+    message = r"no mdnet_vggm: the kernel of fc4 is \[1, 1, 4608, 512\], expected \[3, 3, 512, 512\]"
+    with pytest.raises(UserError, match=message):
+        read(path)
 
 
 # --- MDNet in PyTorch -------------------------------------------------------------------------------------------
@@ -125,11 +167,7 @@ def test_mdnet_computes_what_pytorch_does(torch, mdnet, tmp_path, zipped):
     assert network.normalisation == "py_mdnet"
     ours = jax.jit(network.apply)({"params": params["backbone"]}, pixels)
     np.testing.assert_allclose(ours, maps, rtol=1e-4, atol=1e-4 * np.abs(maps).max())
-    # A branch that shows fc5's first two outputs.
-    head = with_new_branch(params["head"], jax.random.key(0), location=False)
-    head["fc6"]["kernel"] = np.eye(512, 2, dtype=np.float32)[None]
-    scores = jax.jit(MDNetHead().apply)({"params": head}, maps.reshape(2, -1))
-    np.testing.assert_allclose(scores, hidden[:, :2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(shown(params["head"], maps), hidden[:, :2], rtol=1e-4, atol=1e-5)
 
 
 def test_the_published_files_wrapping_is_known(torch, tmp_path):
@@ -271,6 +309,5 @@ def test_every_architecture_has_its_parameters():
     convolutions["alexnet"] = 64 * 3 * 121 + 64 + 192 * 64 * 25 + 192 + 384 * 192 * 9 + 384
     # The published totals of 138,357,544 and 143,667,240 without the three fully connected layers' 123,642,856.
     convolutions |= {"vgg16": 138_357_544 - 123_642_856, "vgg19": 143_667_240 - 123_642_856}
-    convolutions["vgg16_torchvision"] = convolutions["vgg16"]
     convolutions["vgg16_torchvision"] = convolutions["vgg16"]
     assert counts == convolutions

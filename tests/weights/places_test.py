@@ -1,10 +1,16 @@
 import dataclasses
+import importlib.util
+import re
+from pathlib import Path
 
 import jax
 import pytest
 from weight_files import META
 
 from jaxtrack.errors import MissingWeightsError, UserError
+from jaxtrack.models import mdnet as mdnet_models
+from jaxtrack.models import rpn2t as rpn2t_models
+from jaxtrack.trackers import mdnet, rpn2t
 from jaxtrack.weights import places, store
 
 
@@ -12,7 +18,7 @@ from jaxtrack.weights import places, store
     ("name", "where"),
     [
         ("siamban_r50", r"fetch the published file siamban_r50_l234 from https://github.com/hqucv/siamban \(.*\)"),
-        ("mine", "fetch one of the published files that `jaxtrack weights list` names"),
+        ("zebra", "fetch one of the published files that `jaxtrack weights list` names"),
     ],
 )
 def test_missing_weights_are_answered_with_the_file_to_fetch_and_the_command(tmp_path, monkeypatch, name, where):
@@ -26,6 +32,96 @@ def test_missing_weights_are_answered_with_the_file_to_fetch_and_the_command(tmp
 def test_missing_weights_of_a_network_that_only_jaxtrack_trains_are_answered_with_the_training():
     with pytest.raises(MissingWeightsError, match=r"train them by `python train\.py`"):
         places.locate("siamban_pico")
+
+
+# --- what trackers that learn online say without their weights ----------------------------------------------------
+
+
+VGG_NET = "https://www.vlfeat.org/matconvnet/pretrained, then `jaxtrack weights import FILE"
+MDNET = (
+    "fetch the published file mdnet_vot-otb from https://github.com/hyseob/MDNet (folder models), then `jaxtrack "
+    "weights import FILE --architecture mdnet_vggm --name mdnet --out {}`, or train them by `python train.py --config "
+    "configs/mdnet_vot58.py` and name runs/mdnet_vot58/mdnet_vot58.safetensors by the option weights, or train a "
+    "narrow network by `python train.py --config configs/mdnet_procedural.py` and name "
+    "runs/mdnet_procedural/mdnet_procedural.safetensors by the option weights, and mdnet_small by the option "
+    "architecture"
+)
+RANKLOC = (
+    "train them by `python train.py --config configs/rankloc_vot58.py` and name "
+    "runs/rankloc_vot58/rankloc_vot58.safetensors by the option weights, or train a narrow network by `python train.py "
+    "--config configs/rankloc_procedural.py` and name runs/rankloc_procedural/rankloc_procedural.safetensors by the "
+    "option weights, and mdnet_small by the option architecture"
+)
+STUDENT = (
+    "train them by `python train.py --config configs/rpn2t_student.py` and name "
+    "runs/rpn2t_student/rpn2t_student.safetensors by the option weights, or train a narrow network by `python train.py "
+    "--config configs/rpn2t_small_student.py` and name runs/rpn2t_small_student/rpn2t_small_student.safetensors by the "
+    "option weights, and rpn2t_small_student by the option architecture"
+)
+TEACHER = (
+    "fetch the published file ZF_faster_rcnn_final from https://github.com/rbgirshick/py-faster-rcnn (folder "
+    "data/scripts), then `jaxtrack weights import FILE --name rpn2t_teacher --out {}`, or train them by `python "
+    "train.py --config configs/rpn_zf_voc.py` and name runs/rpn_zf_voc/rpn_zf_voc.safetensors by the option weights"
+)
+ANSWERS = {
+    "mdnet": MDNET,
+    "mdnet_py2019": "fetch the published file mdnet_vot-otb from https://github.com/hyeonseobnam/py-MDNet (folder "
+    "models), then `jaxtrack weights import FILE --name mdnet_py2019 --out {}`",
+    "mdnet_alexnet": "fetch the published file alexnet-owt-7be5be79 from https://github.com/pytorch/vision (folder "
+    "torchvision/models), then `jaxtrack weights import FILE --name alexnet --out {}`",
+    "mdnet_zf": TEACHER,
+    "mdnet_vgg16": f"fetch the published file imagenet-vgg-verydeep-16 from {VGG_NET} --name vgg16 --out {{}}`",
+    "mdnet_vgg19": f"fetch the published file imagenet-vgg-verydeep-19 from {VGG_NET} --name vgg19 --out {{}}`",
+    "rankloc": RANKLOC,
+    "rankloc_no_ranking": RANKLOC,
+    "rankloc_no_location": RANKLOC,
+    "rankloc_online_only": f"fetch the published file imagenet-vgg-m from {VGG_NET} --name vgg_m --out {{}}`",
+    "rpn2t": STUDENT,
+    "rpn2t_mask_only": STUDENT,
+    "rpn2t_all_positions": STUDENT,
+    "rpn2t_teacher": TEACHER,
+    "rpn2t_teacher_half": TEACHER,
+}
+TRACKERS = {name: module for module in (mdnet, rpn2t) for name in module.CONFIGS if name != "mdnet_random"}
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tracker_that_learns_online_says_how_to_get_its_weights(folders, name):
+    module = TRACKERS[name]
+    with pytest.raises(MissingWeightsError) as error:
+        module.init_params(module.CONFIGS[name], jax.random.key(0))
+    assert str(error.value).split(".safetensors: ", 1)[1] == ANSWERS[name].format(folders[0])
+
+
+def trained_by(name):
+    """The configuration of a file of configs/."""
+    path = Path(__file__).resolve().parents[2] / "configs" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.config()
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_the_trainings_that_a_tracker_names_are_of_networks_that_it_takes(name):
+    config = TRACKERS[name].CONFIGS[name]
+    for training, architecture in places.TRAININGS.get(config.weights or config.architecture, ()):
+        wanted = architecture or config.architecture
+        taken = {wanted, *rpn2t_models.FITTING.get(wanted, ())}
+        if wanted in mdnet_models.ARCHITECTURES:
+            taken |= set(mdnet_models.ARCHITECTURES[wanted].files)
+        assert trained_by(training).architecture in taken
+        assert trained_by(training).name == training
+
+
+def test_what_such_a_training_begins_with_is_answered_with_its_own_training(folders):
+    start = trained_by("rpn2t_small_student").start
+    answer = "train them by `python train.py --config configs/rpn_small_procedural.py`"
+    with pytest.raises(MissingWeightsError, match=f"there are no weights {start}: {re.escape(answer)}$"):
+        places.locate(start)
+
+
+# --- where files are looked for -----------------------------------------------------------------------------------
 
 
 def test_shipped_weights_are_found_by_their_name(folders):

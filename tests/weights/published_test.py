@@ -95,19 +95,21 @@ def test_networks_of_matconvnet_and_caffe_are_not_read_from_pytorch(tmp_path):
 
 
 def test_every_row_of_the_table_says_what_it_is_and_who_publishes_it():
-    assert {row.architecture for row in known.online()} == {online.PY_MDNET, *online.BACKBONES}
+    assert {row.architecture for row in known.online()} == {*online.MDNETS, *online.BACKBONES}
     for row in known.online():
         assert row.name, row
         assert row.what, row
         assert row.licence, row
         assert re.match(r"https://(github\.com/[\w-]+/[\w-]+ \(folder |www\.vlfeat\.org/)", row.published_by), row
-    assert len({row.name for row in known.everything()}) == len(known.table()) + len(known.online())
+    rows = known.everything()
+    assert len({row.import_as for row in rows}) == len({(row.name, row.architecture) for row in rows}) == len(rows)
 
 
 def test_trackers_that_learn_online_look_for_their_weights_under_a_name_of_the_table():
     names = {row.import_as: row.architecture for row in known.online()}
-    py2019 = mdnet_tracker.CONFIGS["mdnet_py2019"]
-    assert names[py2019.weights] == py2019.architecture
+    for name in ("mdnet", "mdnet_py2019"):
+        config = mdnet_tracker.CONFIGS[name]
+        assert names[config.weights] == config.architecture
     teacher = rpn2t_tracker.CONFIGS["rpn2t_teacher"]
     assert names[teacher.weights or teacher.architecture] == rpn2t.PROPOSALS
 

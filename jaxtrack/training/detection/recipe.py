@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.data.naming import match_name
 from jaxtrack.losses.reduction import Term, combine, term
 from jaxtrack.losses.regression import smooth_l1
 from jaxtrack.models import rpn2t, zf
@@ -149,7 +148,8 @@ class Recipe(NamedTuple):
 def make_recipe(config: DetectionConfig) -> Recipe:
     """What the steps of a training are made of; `UserError` where parts of the configuration do not fit."""
     teachers = [name for name, each in rpn2t.ARCHITECTURES.items() if each.input_px == zf.TEACHER_PX]
-    name = match_name(config.architecture, [rpn2t.PROPOSALS, *teachers], what="region proposal network")
+    config.check_architecture([rpn2t.PROPOSALS, *teachers], what="region proposal network")
+    name = config.architecture
     whole = name == rpn2t.PROPOSALS
     architecture = rpn2t.ARCHITECTURES[rpn2t.TEACHER if whole else name]
     published = whole or name == rpn2t.TEACHER

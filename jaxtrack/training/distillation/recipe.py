@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame
 from jaxtrack.losses.reduction import Term, combine
@@ -143,7 +142,8 @@ def make_recipe(config: DistillationConfig) -> Recipe:
     """What the steps of a training are made of; `UserError` where parts of the configuration do not fit."""
     known = rpn2t.ARCHITECTURES
     students = [name for name, each in known.items() if each.backbone.version != "teacher"]
-    student = known[match_name(config.architecture, students, what="student")]
+    config.check_architecture(students, what="student")
+    student = known[config.architecture]
     backbone = dataclasses.replace(student.backbone, version="teacher")
     teacher = dataclasses.replace(student, backbone=backbone, input_px=zf.TEACHER_PX)
     fitting = [name for name, each in known.items() if each == teacher]

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrack import boxes as boxes_lib
-from jaxtrack.data.naming import match_name
 from jaxtrack.images import Frame
 from jaxtrack.losses import margin_ranking
 from jaxtrack.losses.reduction import Term, combine
@@ -214,8 +213,8 @@ def _folded(keys: jax.Array, word: int) -> jax.Array:
 
 def make_recipe(config: DomainConfig) -> Recipe:
     """What the steps of a training are made of; `UserError` where parts of the configuration do not fit."""
-    name = match_name(config.architecture, sorted(mdnet.ARCHITECTURES), what="architecture")
-    architecture = mdnet.ARCHITECTURES[name]
-    tracked = tracker.Config(architecture=name, location=config.location, location_of=config.location_of)
+    config.check_architecture(mdnet.ARCHITECTURES)
+    architecture = mdnet.ARCHITECTURES[config.architecture]
+    tracked = tracker.Config(architecture=config.architecture, location=config.location, location_of=config.location_of)
     location = None if config.location == "none" else tracker.model_of(tracked, architecture).location
     return Recipe(architecture, config.sampling, config.loss, location, config.source)

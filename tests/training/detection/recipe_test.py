@@ -152,6 +152,8 @@ def test_of_the_published_network_all_is_kept():
 def test_mistakes_are_one_sentence():
     with pytest.raises(UserError, match="no region proposal network called 'rpn2t_small_student'"):
         make_recipe(DetectionConfig(architecture="rpn2t_small_student"))
+    with pytest.raises(UserError, match=r"network called 'ZF-RPN': did you mean zf_rpn\?$"):
+        make_recipe(DetectionConfig(architecture="ZF-RPN"))
     with pytest.raises(UserError, match="needs other images than its source"):
         DetectionConfig(source=Rendered(4), validation=Rendered(4))
     with pytest.raises(UserError, match="bias_factor of DetectionConfig must be greater than 0"):

@@ -120,6 +120,8 @@ def test_mistakes_are_one_sentence(tmp_path):
         make_recipe(DistillationConfig(architecture="rpn2t_student"))
     with pytest.raises(UserError, match="no student called 'rpn2t_teacher'"):
         make_recipe(DistillationConfig(architecture="rpn2t_teacher", start="some"))
+    with pytest.raises(UserError, match=r"no student called 'RPN2T-student': did you mean rpn2t_student\?$"):
+        make_recipe(DistillationConfig(architecture="RPN2T-student", start="some"))
     with pytest.raises(UserError, match="needs other images than its source"):
         DistillationConfig(source=Folder(tmp_path), validation=Folder(tmp_path))
     with pytest.raises(UserError, match="aspect of Regions must be at least 1, and whole at most 1"):

@@ -243,3 +243,5 @@ def test_mistakes_are_one_sentence():
         Sampling(positive_iou=1.0)
     with pytest.raises(UserError, match="mdnet_smal"):
         recipes.make_recipe(DomainConfig(architecture="mdnet_smal"))
+    with pytest.raises(UserError, match=r"no architecture called 'MDNet-Small': did you mean mdnet_small\?$"):
+        recipes.make_recipe(DomainConfig(architecture="MDNet-Small"))
