@@ -1,7 +1,7 @@
 """The exceptions that are messages for the user, and checks of configurations that raise them."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 
 class UserError(Exception):
@@ -29,3 +29,24 @@ def check_numbers(config: Any, *, positive: tuple[str, ...] = (), not_negative: 
             if not math.isfinite(number) or number < 0 or (number == 0 and name in positive):
                 bound = "greater than 0" if name in positive else "at least 0"
                 raise UserError(f"{name} of {type(config).__name__} must be {bound}, not {number:g}")
+
+
+def check_shares(config: Any, *names: str) -> None:
+    """Raises `UserError` where a field of a configuration, such as an IoU, is not from 0 to 1."""
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value <= 1:
+            raise UserError(f"{name} of {type(config).__name__} must be from 0 to 1, not {value:g}")
+
+
+def check_choices(config: Any, **kinds: Any) -> None:
+    """Raises `UserError` where a field of a configuration is none of its choices.
+
+    Args:
+      config: a dataclass instance.
+      **kinds: the choices of fields, each a `Literal`, by the fields' names.
+    """
+    for name, kind in kinds.items():
+        value, choices = getattr(config, name), get_args(kind)
+        if value not in choices:
+            raise UserError(f"{name} of {type(config).__name__} must be one of {', '.join(choices)}, not {value!r}")

@@ -19,6 +19,9 @@ from jaxtrack.losses.reduction import Term, combine, term
 Pairs = Literal["all", "adjacent", "disjoint", "cross"]
 RankOn = Literal["logit", "probability"]
 
+# Where none is given; probabilities differ by less.
+_MARGINS: dict[RankOn, float] = {"logit": 0.1, "probability": 0.05}
+
 
 class RankLocTerms(NamedTuple):
     """The two losses of eq. 3: `classification` counts samples, `ranking` counts pairs."""
@@ -41,7 +44,7 @@ def margin_ranking(
     overlaps: jax.Array,
     *,
     pairs: Pairs = "all",
-    margin: float = 0.1,
+    margin: float | None = None,
     min_gap: float = 1e-3,
     rank_on: RankOn = "logit",
 ) -> Term:
@@ -55,19 +58,20 @@ def margin_ranking(
         overlap; "disjoint" ones, the first positive of the batch with the second, the third with the fourth and so on,
         a random choice if the batch is in random order; or "cross", the first positive with the first negative, the
         second with the second and so on.
-      margin: by how much the score of the one that overlaps more is to exceed the other's (m; not in the paper).
+      margin: by how much the score of the one that overlaps more is to exceed the other's (m; not in the paper). None
+        is 0.1 of logits, 0.05 of probabilities.
       min_gap: pairs whose overlaps differ by less are left out, and so are ties always.
       rank_on: f is the target's "logit", or its "probability" by the softmax.
 
     Returns:
       Sum over the pairs, and their number.
     """
-    if rank_on not in ("logit", "probability"):
+    if rank_on not in _MARGINS:
         raise ValueError(f"rank_on of the margin ranking loss must be 'logit' or 'probability', not {rank_on!r}")
     outputs, overlaps = _counted(outputs, labels, overlaps)
     scores = outputs[:, 1] if rank_on == "logit" else jax.nn.softmax(outputs)[:, 1]
     differences = _differences(scores, labels, overlaps, pairs)
-    gap = differences.overlap
+    gap, margin = differences.overlap, _MARGINS[rank_on] if margin is None else margin
     return term(jax.nn.relu(margin - differences.score), differences.both & (gap > 0) & (gap >= min_gap))
 
 
@@ -77,7 +81,7 @@ def rankloc_terms(
     overlaps: jax.Array,
     *,
     pairs: Pairs = "all",
-    margin: float = 0.1,
+    margin: float | None = None,
     min_gap: float = 1e-3,
     rank_on: RankOn = "logit",
 ) -> RankLocTerms:
@@ -96,7 +100,7 @@ def rankloc_loss(
     classification_weight: float = 2.0,
     ranking_weight: float = 1.0,
     pairs: Pairs = "all",
-    margin: float = 0.1,
+    margin: float | None = None,
     min_gap: float = 1e-3,
     rank_on: RankOn = "logit",
 ) -> jax.Array:

@@ -6,13 +6,13 @@ many taps as the largest target asks for, and a mask.
 """
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import check_choices, check_numbers
 from jaxtrack.losses import regression
 from jaxtrack.models import correlation
 
@@ -53,9 +53,7 @@ class Regression:
         """Refuses what cannot be learned by."""
         check_numbers(self, positive=("iterations",), not_negative=("stop", "ridge", "rate", "decay", "dead_zone"))
         check_numbers(self, not_negative=("activation",))
-        for name, kind in (("solver", Solver), ("importance", Importance)):
-            if getattr(self, name) not in get_args(kind):
-                raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")
+        check_choices(self, solver=Solver, importance=Importance)
 
 
 # --- the grid ------------------------------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 """Which channels of two maps are matched, and how the two groups are balanced (TADT, sections 3.2 to 3.4)."""
 
 import dataclasses
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import UserError, check_choices, check_numbers
 
 Rule = Literal["none", "all", "random", "regression", "ranking"]
 
@@ -25,8 +25,7 @@ class Group:
     def __post_init__(self) -> None:
         """Refuses rules that there are not."""
         check_numbers(self, positive=("channels",))
-        if self.rule not in get_args(Rule):
-            raise UserError(f"rule of a group must be one of {', '.join(get_args(Rule))}, not {self.rule!r}")
+        check_choices(self, rule=Rule)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,12 +59,6 @@ class FrameMemory:
     block: int = flax.struct.field(pytree_node=False)
 
 
-def row(shape: tuple[int, ...], dtype: Any = jnp.float32) -> Samples:
-    """Shape and type of one sample, for `create`, where its features have this shape and type."""
-    number = jnp.zeros((), jnp.float32)
-    return jax.eval_shape(lambda: Samples(jnp.zeros(shape, dtype), number, jnp.zeros((4,), jnp.float32)))
-
-
 def create(frames: int, block: int, row: Any, first: Any = None, first_valid: jax.Array | None = None) -> FrameMemory:
     """A memory without any later frame.
 

@@ -11,14 +11,14 @@ program without branches: what is not due is a loop that runs zero times.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
 from jaxtrack import boxes as boxes_lib
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import UserError, check_choices, check_numbers, check_shares
 from jaxtrack.images import Frame
 from jaxtrack.online import frame_memory, mining, ridge, sample_boxes, samplers
 from jaxtrack.online.frame_memory import FrameMemory, Pool, Samples
@@ -105,10 +105,10 @@ class Regression:
     """Whose boxes it is learnt from; and py-MDNet's keeps its results in the image, the Matlab code does not."""
 
     def __post_init__(self) -> None:
-        """Refuses a negative penalty."""
-        check_numbers(self, positive=("penalty",), not_negative=("samples", "overlap"))
-        if self.reference not in get_args(Reference):
-            raise UserError(f"reference of Regression must be 'matlab' or 'pytorch', not {self.reference!r}")
+        """Refuses a negative penalty, and rules that there are not."""
+        check_numbers(self, positive=("penalty",), not_negative=("samples",))
+        check_shares(self, "overlap")
+        check_choices(self, constant=ridge.Constant, reference=Reference)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,13 @@ def tracker(config: Framework, model: Model, new_head: Callable[[Any, jax.Array]
     return Tracker(init=init, step=step)
 
 
+def check_layers(config: Framework, layers: tuple[str, ...]) -> None:
+    """Raises `UserError` where layers are to learn fast that are not among a head's."""
+    for name in config.mining.fast_layers:
+        if name not in layers:
+            raise UserError(f"fast_layers of Mining may be {', '.join(layers)}, not {name!r}")
+
+
 def architecture_name(networks: ModuleType, spelt: str) -> str:
     """The name of a network of a module, however it is spelt; `UserError` with a suggestion if there is none."""
     return match_name(spelt, sorted(networks.ARCHITECTURES), what="architecture")

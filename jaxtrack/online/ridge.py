@@ -51,6 +51,9 @@ def fit(
     weight of a feature that is always 1, and offsets are taken from their mean (R-CNN, MDNet's Matlab code). That code
     also whitens the offsets and colours what it predicts; as the penalty is the same for all four, this cancels out.
 
+    In float32 the penalty is lost beside features that are too large: with 1000 samples of few directions and a penalty
+    of 1000, beside a mean square norm of 1e8. Where the solution is not finite the regressor changes nothing.
+
     Args:
       features: `[N, D]`, of each sample's box.
       boxes: `float32 [N, 4]`, the samples' boxes, of positive size.
@@ -78,8 +81,11 @@ def fit(
     dual = jax.scipy.linalg.cho_solve(factor, y)  # [N, 4]; rows that do not count are 0
     weights = jnp.matmul(x.T, dual, precision=jax.lax.Precision.HIGHEST)
     if constant == "penalised":
-        return Regressor(weights, (y_mean + jnp.sum(dual, axis=0, keepdims=True))[0])
-    return Regressor(weights, (y_mean - jnp.matmul(x_mean, weights, precision=jax.lax.Precision.HIGHEST))[0])
+        bias = (y_mean + jnp.sum(dual, axis=0, keepdims=True))[0]
+    else:
+        bias = (y_mean - jnp.matmul(x_mean, weights, precision=jax.lax.Precision.HIGHEST))[0]
+    solved = jnp.all(jnp.isfinite(weights)) & jnp.all(jnp.isfinite(bias))
+    return Regressor(jnp.where(solved, weights, 0.0), jnp.where(solved, bias, 0.0))
 
 
 def predict(regressor: Regressor, features: jax.Array, boxes: jax.Array, size: jax.Array | None = None) -> jax.Array:

@@ -10,7 +10,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.errors import check_numbers
+from jaxtrack.errors import check_numbers, check_shares
 from jaxtrack.online import samplers
 from jaxtrack.online.samplers import Limits
 
@@ -51,7 +51,9 @@ class Sampling:
     def __post_init__(self) -> None:
         """Refuses samples of nothing."""
         counts = ("first_positives", "first_negatives", "positives", "negatives")
-        check_numbers(self, positive=counts, not_negative=("positive_translation", "negative_translation"))
+        scales = ("positive_scale", "first_negative_scale", "negative_scale")
+        check_numbers(self, positive=counts + scales, not_negative=("positive_translation", "negative_translation"))
+        check_shares(self, "positive_overlap", "first_negative_overlap", "negative_overlap")
 
 
 def positives(

@@ -25,7 +25,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrack import boxes as boxes_lib
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import check_choices, check_numbers
+
+Keep = Literal["centre", "box"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +35,10 @@ class Limits:
     """What every generator does to its boxes at the end; the defaults are py-MDNet's."""
 
     least_side_px: float = 10.0
-    """Smallest width and height; 5 in the offline training of the Matlab code."""
+    """Smallest width and height, unless the reference box's own is smaller; 5 in the Matlab code's offline training."""
     slack_px: float = 10.0
     """How much smaller than the image a box is at least, in width and in height."""
-    keep: Literal["centre", "box"] = "centre"
+    keep: Keep = "centre"
     """Boxes are shifted until their centre is in the image, or all of them."""
     rounded: bool = False
     """Round corner, size and the mean side r to whole pixels, as the Matlab code does."""
@@ -44,8 +46,7 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuses sides that no box can have."""
         check_numbers(self, positive=("least_side_px",), not_negative=("slack_px",))
-        if self.keep not in ("centre", "box"):
-            raise UserError(f"keep of Limits must be 'centre' or 'box', not {self.keep!r}")
+        check_choices(self, keep=Keep)
 
 
 PYTORCH = Limits()
@@ -144,36 +145,7 @@ def whole(
     first = box[2:] / 2
     centre = first[None] + share * (_width_height(size) - 1 - first)[None]
     noise = jax.random.uniform(scale_key, (count, 1), jnp.float32, -1.0, 1.0)
-    return _finish(centre, box[None, 2:] * scale**noise, size, limits)
-
-
-def whole_dense(
-    key: jax.Array, box: jax.Array, size: jax.Array, count: int, limits: Limits = MATLAB, step: float = 1.05
-) -> jax.Array:
-    """Boxes all over the image, as the Matlab code has them: centres w / 5 and h / 5 apart, sizes step^-5 … step^5.
-
-    The grid reaches from (w / 2, h / 2) to (W - w / 2, H - h / 2). How many points it has is known only when the
-    program runs, so they are drawn with replacement; the Matlab code draws without.
-
-    Args:
-      key: a typed random key.
-      box: `float32 [4]`, the reference box; only its size matters.
-      size: `[2]`, (height, width) of the image in pixels.
-      count: how many boxes to draw.
-      limits: what boxes may be.
-      step: ratio of neighbouring sizes.
-
-    Returns:
-      `float32 [count, 4]`.
-    """
-    chex.assert_shape([box, size], [(4,), (2,)])
-    place_key, scale_key = jax.random.split(key)
-    stride = jnp.maximum(_round(box[2:] / 5) if limits.rounded else box[2:] / 5, 1.0)
-    last = jnp.maximum(jnp.floor((_width_height(size) - box[2:]) / stride), 0.0).astype(jnp.int32)
-    place = jax.random.randint(place_key, (count, 2), 0, last[None] + 1).astype(jnp.float32)
-    power = jax.random.randint(scale_key, (count, 1), -5, 6).astype(jnp.float32)
-    centre = box[None, 2:] / 2 + place * stride[None]
-    return _finish(centre, box[None, 2:] * step**power, size, limits)
+    return _finish(centre, box[None, 2:] * scale**noise, box, size, limits)
 
 
 def regression(
@@ -273,14 +245,16 @@ def _around(
     unit = box[2:] if per_axis else jnp.broadcast_to(_round(mean_side) if limits.rounded else mean_side, (2,))
     centre = (box[:2] + box[2:] / 2)[None] + translation * unit[None] * noise[:, :2]
     extent = box[None, 2:] * scale ** noise[:, 2:]
-    return _finish(centre, extent if stretch is None else extent * stretch, size, limits)
+    return _finish(centre, extent if stretch is None else extent * stretch, box, size, limits)
 
 
-def _finish(centre: jax.Array, extent: jax.Array, size: jax.Array, limits: Limits) -> jax.Array:
-    """Boxes of centres and sizes `[N, 2]`, made to obey the limits."""
+def _finish(centre: jax.Array, extent: jax.Array, box: jax.Array, size: jax.Array, limits: Limits) -> jax.Array:
+    """Boxes of centres and sizes `[N, 2]` about the reference box, made to obey the limits."""
     image = _width_height(size)[None]  # [1, 2]
+    # A target of 8 x 8 px overlaps no box of 10 x 10 px by 0.7: without positives nothing would be learnt of it.
+    least = jnp.minimum(limits.least_side_px, box[None, 2:])
     # Of an image too small for its limits the whole is allowed, rather than a box of negative size.
-    least = jnp.minimum(limits.least_side_px, image)
+    least = jnp.minimum(least, image)
     extent = jnp.clip(extent, least, jnp.maximum(image - limits.slack_px, least))
     edge = extent / 2 if limits.keep == "box" else jnp.zeros_like(image)
     corner = jnp.clip(centre, edge, image - edge) - extent / 2

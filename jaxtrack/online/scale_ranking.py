@@ -7,13 +7,13 @@ scales, cut to the regressor's taps (`jaxtrack.online.channel_regression`).
 import dataclasses
 import functools
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import check_choices, check_numbers
 from jaxtrack.losses import ranking
 from jaxtrack.models import resampling
 from jaxtrack.online.channel_regression import largest_template, offsets, taps
@@ -43,9 +43,7 @@ class Ranking:
     def __post_init__(self) -> None:
         """Refuses what cannot be learned by."""
         check_numbers(self, positive=("iterations",), not_negative=("stop",))
-        for name, kind in (("predictor", Predictor), ("pairs", ranking.Neighbours)):
-            if getattr(self, name) not in get_args(kind):
-                raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")
+        check_choices(self, predictor=Predictor, pairs=ranking.Neighbours)
 
 
 class Samples(NamedTuple):

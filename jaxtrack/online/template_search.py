@@ -5,13 +5,13 @@ cell being where the target was last.
 """
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import UserError, check_choices, check_numbers
 from jaxtrack.models import correlation, resampling
 from jaxtrack.online.channel_regression import central, offsets
 
@@ -40,8 +40,7 @@ class Search:
         check_numbers(self, positive=("smallest_px", "largest_px", "scale_weights"), not_negative=("window",))
         if self.smallest_px > self.largest_px:
             raise UserError(f"smallest_px must be at most largest_px, not {self.smallest_px:g} and {self.largest_px:g}")
-        if self.peak not in get_args(Peak):
-            raise UserError(f"peak must be one of {', '.join(get_args(Peak))}, not {self.peak!r}")
+        check_choices(self, peak=Peak)
 
     @property
     def region_px(self) -> float:

@@ -8,18 +8,19 @@ Where this differs from the reference implementations:
 * Boxes are not rounded to whole pixels, nor are crops.
 * Every loop has a fixed shape: samples are drawn with a surplus and filtered, never until there are enough.
 * Streams of samples pass over fewer than a batch's worth of rows in one order (`jaxtrack.online.mining.stream`).
-* RankLoc's paper leaves much open; each of its fields below names the point (R1 to R17) of docs/mdnet.md.
+* RankLoc's paper leaves much open; fields below name the point (R1 to R17) of docs/mdnet.md that they decide. One has
+  none: the location joins fc5's output, before fc6 (R6).
 """
 
 import dataclasses
 import functools
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from jaxtrack.data.naming import Named
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import UserError, check_choices, check_numbers, check_shares
 from jaxtrack.losses import margin_ranking
 from jaxtrack.models import backbones, vgg_m
 from jaxtrack.models import mdnet as models
@@ -33,6 +34,8 @@ from jaxtrack.tracker import Tracker, explain_params
 Location = Literal["none", "normalised", "printed"]
 LocationOf = Literal["box", "crop"]
 
+_LAYERS = ("fc4", "fc5", "fc6")
+
 
 @dataclasses.dataclass(frozen=True)
 class Ranking:
@@ -42,8 +45,9 @@ class Ranking:
     """Weight of the mean cross entropy (R5)."""
     ranking: float = 0.0
     """Weight of the mean ranking loss (R5); 0 leaves it out."""
-    margin: float = 0.1
-    """By how much the score of the sample that overlaps more is to be higher (R2)."""
+    margin: float | None = None
+    """By how much the score of the sample that overlaps more is to be higher (R2); None: 0.1 of outputs, 0.05 of
+    probabilities."""
     pairs: margin_ranking.Pairs = "all"
     """Which pairs are ranked (R3)."""
     min_gap: float = 1e-3
@@ -52,8 +56,11 @@ class Ranking:
     """What is ranked (R1)."""
 
     def __post_init__(self) -> None:
-        """Refuses negative weights."""
-        check_numbers(self, not_negative=("classification", "ranking", "margin", "min_gap"))
+        """Refuses negative weights, and rules that there are not."""
+        check_numbers(self, not_negative=("classification", "ranking", "min_gap"))
+        if self.margin is not None:
+            check_numbers(self, not_negative=("margin",))
+        check_choices(self, pairs=margin_ranking.Pairs, rank_on=margin_ranking.RankOn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +80,16 @@ class Config:
     """The location feature (x, y, w / W, h / H): none, with x / W and y / H, or as RankLoc's paper prints it (R7)."""
     location_of: LocationOf = "box"
     """Whether it is that of the box or of the region that the network sees (R8)."""
+    dropout: float = 0.5
+    """Share of fc4's and of fc5's outputs that is dropped while it learns (R9); never of the location feature."""
 
     def __post_init__(self) -> None:
-        """Refuses location features that there are not."""
-        for name, kind in (("location", Location), ("location_of", LocationOf)):
-            if getattr(self, name) not in get_args(kind):
-                raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")
+        """Refuses location features and layers that there are not, and a dropout of everything."""
+        check_choices(self, location=Location, location_of=LocationOf)
+        check_shares(self, "dropout")
+        if self.dropout == 1:
+            raise UserError("dropout of Config must be less than 1: nothing would be learnt")
+        loading.check_layers(self.framework, _LAYERS)
 
 
 def _on(name: str, backbone: backbones.Backbone) -> Config:
@@ -155,7 +166,7 @@ def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
 
 def model_of(config: Config, architecture: models.Architecture) -> Model:
     """What the framework asks of the network."""
-    head = dataclasses.replace(architecture.head, branches=1)
+    head = dataclasses.replace(architecture.head, branches=1, dropout=config.dropout)
     loss = dataclasses.asdict(config.loss)
     weights = {f"{name}_weight": loss.pop(name) for name in ("classification", "ranking")}
 

@@ -5,8 +5,9 @@ proposal network, on it a 3 x 3 convolution and two scores in each of 14 x 14 ce
 matches the target, the other in all cells. The paper's second contribution is a student network for crops of 107
 pixels instead of 203 that has learnt to make the teacher's map.
 
-Where this differs from the paper: nowhere knowingly, but it leaves much open. Each field below names the point (P1 to
-P8) of docs/mdnet.md. Boxes are not rounded, loops have fixed shapes, as in `jaxtrack.trackers.mdnet`.
+Where this differs from the paper: nowhere knowingly, but it leaves much open. Fields below name the point (P1 to P8) of
+docs/mdnet.md that they decide; dropout has none, there is no such layer (P5). Boxes are not rounded, loops have fixed
+shapes, as in `jaxtrack.trackers.mdnet`.
 
 A sample is a map of 14 x 14 x 256 numbers. The default configuration keeps 500 of the first frame and 101 x 50 newer
 positives, 21 x 200 negatives: 9,750 samples, in bfloat16 0.98 GB of state, in float32 1.96 GB. While the first frame is
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrack.data.naming import Named
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import UserError, check_choices, check_numbers, check_shares
 from jaxtrack.losses import anchors
 from jaxtrack.models import rpn2t as models
 from jaxtrack.online import loading
@@ -48,12 +49,12 @@ class Loss:
     """Whether a sample's loss is the mean over its cells or their sum (P1)."""
 
     def __post_init__(self) -> None:
-        """Refuses a loss of nothing, and thresholds that no IoU has."""
+        """Refuses a loss of nothing, thresholds that no IoU has, and rules that there are not."""
         check_numbers(self, positive=("threshold",), not_negative=("alpha", "beta"))
+        check_shares(self, "threshold")
+        check_choices(self, over=anchors.Over)
         if self.alpha + self.beta == 0:
             raise UserError("alpha and beta of Loss cannot both be 0: nothing would be learnt")
-        if self.threshold > 1:
-            raise UserError(f"threshold of Loss is an IoU, at most 1, not {self.threshold:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Score:
     """Cells count by the weights of the loss, or all the same ("uniform")."""
     of: anchors.ScoreOf = "target"
     """Scores of the target, or their difference from the background's."""
+
+    def __post_init__(self) -> None:
+        """Refuses rules that there are not."""
+        check_choices(self, weighting=anchors.Weighting, of=anchors.ScoreOf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +86,10 @@ class Config:
     """What it learns by."""
     score: Score = Score()
     """How it judges."""
+
+    def __post_init__(self) -> None:
+        """Refuses layers that there are not."""
+        loading.check_layers(self.framework, ("conv", *models.SCORES))
 
 
 CONFIGS = Named(

@@ -235,8 +235,8 @@ def test_the_released_program_also_finds_the_channels_that_follow_the_target():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"solver": "sgd"}, "solver must be one of conjugate, released, not 'sgd'"),
-        ({"importance": "mean"}, "importance must be one of weights, gradient, not 'mean'"),
+        ({"solver": "sgd"}, "solver of Regression must be one of conjugate, released, not 'sgd'"),
+        ({"importance": "mean"}, "importance of Regression must be one of weights, gradient, not 'mean'"),
         ({"iterations": 0}, "iterations of Regression must be greater than 0"),
         ({"ridge": -1.0}, "ridge of Regression must be at least 0"),
     ],

@@ -100,7 +100,7 @@ def test_a_group_of_none_leaves_the_other():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: Group("best"), "rule of a group must be one of none, all, random, regression, ranking, not 'best'"),
+        (lambda: Group("best"), "rule of Group must be one of none, all, random, regression, ranking, not 'best'"),
         (lambda: Group(channels=0), "channels of Group must be greater than 0"),
         (lambda: Selection(Group("none"), Group("none")), "one of the two groups of channels must have a rule"),
         (lambda: Selection(fewest=-1), "fewest of Selection must be at least 0"),

@@ -21,6 +21,12 @@ def samples(frame, count=BLOCK):
     )
 
 
+def row(shape, dtype=jnp.float32):
+    """Shape and type of one sample, its features of this shape and type."""
+    like = jax.ShapeDtypeStruct
+    return Samples(like(shape, dtype), like((), jnp.float32), like((4,), jnp.float32))
+
+
 def found(frame, count=BLOCK):
     """Which samples of a frame there are: not all of every seventh frame."""
     return np.arange(count) >= (frame % 7 == 0)
@@ -42,7 +48,7 @@ def write(memory, frame, valid, keep):
 
 def empty(first=True, dtype=jnp.float32):
     block = (samples(0, FIRST), jnp.asarray(found(0, FIRST))) if first else (None, None)
-    return frame_memory.create(LONG, BLOCK, frame_memory.row((2,), dtype), *block)
+    return frame_memory.create(LONG, BLOCK, row((2,), dtype), *block)
 
 
 def after(frames, first=True, dtype=jnp.float32):
@@ -89,8 +95,8 @@ def test_the_first_frame_leaves_once_a_hundred_newer_frames_succeeded():
 
 
 def test_it_is_written_in_place_whether_a_frame_is_kept_or_not():
-    row = frame_memory.row((8,), jnp.bfloat16)
-    memory = jax.eval_shape(lambda: frame_memory.create(LONG, BLOCK, row, samples(0), jnp.ones((BLOCK,), bool)))
+    wider = row((8,), jnp.bfloat16)
+    memory = jax.eval_shape(lambda: frame_memory.create(LONG, BLOCK, wider, samples(0), jnp.ones((BLOCK,), bool)))
     arguments = (samples(0), jax.ShapeDtypeStruct((BLOCK,), bool), jax.ShapeDtypeStruct((), jnp.int32))
     keep = jax.ShapeDtypeStruct((), bool)
     wide = arguments[0]._replace(features=jnp.zeros((BLOCK, 8), jnp.bfloat16))
@@ -140,4 +146,4 @@ def test_wrong_blocks_are_refused_in_words():
     with pytest.raises(ValueError, match="a memory of 3 samples a frame cannot take 2"):
         frame_memory.write(empty(), samples(1, 2), jnp.ones((2,), bool), jnp.int32(1))
     with pytest.raises(ValueError, match="give both or neither"):
-        frame_memory.create(2, BLOCK, frame_memory.row((2,)), samples(0))
+        frame_memory.create(2, BLOCK, row((2,)), samples(0))

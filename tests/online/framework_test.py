@@ -278,7 +278,15 @@ def test_a_run_is_a_function_of_its_key():
         (lambda: Sampling(positives=0), "positives of Sampling must be greater than 0"),
         (lambda: Memory(interval=0), "interval of Memory"),
         (lambda: Regression(penalty=-1.0), "penalty of Regression"),
-        (lambda: Regression(reference="caffe"), "reference of Regression must be 'matlab' or 'pytorch'"),
+        (lambda: Regression(reference="caffe"), "reference of Regression must be one of matlab, pytorch, not 'caffe'"),
+        (lambda: Regression(constant="fre"), "constant of Regression must be one of free, penalised, not 'fre'"),
+        (lambda: Regression(overlap=1.5), "overlap of Regression must be from 0 to 1, not 1.5"),
+        (lambda: Sampling(positive_overlap=1.5), "positive_overlap of Sampling must be from 0 to 1, not 1.5"),
+        (lambda: Sampling(first_negative_overlap=2.0), "first_negative_overlap of Sampling must be from 0 to 1, not 2"),
+        (lambda: Sampling(negative_overlap=-1.0), "negative_overlap of Sampling must be from 0 to 1, not -1"),
+        (lambda: Sampling(positive_scale=0.0), "positive_scale of Sampling must be greater than 0, not 0"),
+        (lambda: Sampling(first_negative_scale=0.0), "first_negative_scale of Sampling must be greater than 0, not 0"),
+        (lambda: Sampling(negative_scale=-1.0), "negative_scale of Sampling must be greater than 0, not -1"),
     ],
 )
 def test_a_configuration_that_cannot_run_is_refused_in_a_sentence(change, message):

@@ -98,6 +98,18 @@ def test_without_a_sample_boxes_stay_as_they_are(constant):
     np.testing.assert_allclose(ridge.predict(regressor, features, boxes), boxes, atol=1e-4)
 
 
+@pytest.mark.parametrize("constant", ["free", "penalised"])
+def test_features_that_are_too_large_for_the_solution_leave_boxes_as_they_are(constant):
+    """Along one line 1000 samples of a mean square norm of 1e8 make 1e11, which float32 has to 8192: 1000 is lost."""
+    _, boxes, _ = problem(1000)
+    features = np.random.default_rng(0).normal(size=(1000, 1)) @ np.ones((1, 200))
+    features = (features * np.sqrt(1e8 / np.mean(np.sum(features**2, axis=1)))).astype(np.float32)
+    regressor = fit(features, boxes, TARGET, np.ones(1000, bool), penalty=1000.0, constant=constant)
+    np.testing.assert_array_equal(regressor.weights, np.zeros((200, 4)))
+    np.testing.assert_array_equal(regressor.bias, np.zeros(4))
+    np.testing.assert_allclose(ridge.predict(regressor, features, boxes), boxes, atol=1e-4)
+
+
 def test_offsets_lead_from_every_box_to_the_target():
     _, boxes, _ = problem()
     found = ridge.encode(boxes, TARGET)

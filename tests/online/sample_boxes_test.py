@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sampler_loops import COUNT, assert_same_distribution, loop
 from tiny_framework import BOX, FIXED, MODEL, PAPER, PRESENT, SIZE, SMALL, overlaps
 
 from jaxtrack.online import framework, ridge, sample_boxes
-from jaxtrack.online.framework import Regression
+from jaxtrack.online.framework import Regression, Sampling
 from jaxtrack.online.samplers import Limits
 
 
@@ -48,6 +49,32 @@ def test_samples_overlap_the_target_as_much_as_they_may_and_obey_the_limits(whic
     centre = boxes[:, :2] + boxes[:, 2:] / 2
     assert (centre >= -1e-4).all()
     assert (centre <= np.array([140, 100]) + 1e-4).all()
+
+
+@pytest.mark.parametrize(
+    ("which", "kind", "translation", "scale", "low", "high"),
+    [
+        # mdnet_family.md, sections 2.5, 2.7 and 2.8, in the Matlab code's constants.
+        ("positives", "gaussian", 0.1, 1.05**5, 0.7, 1.0),
+        ("negatives", "uniform", 2.0, 1.05**5, 0.0, 0.3),
+        ("first near negatives", "uniform", 2.0, 1.05**5, 0.0, 0.5),
+    ],
+)
+def test_samples_are_distributed_as_in_a_plain_loop(which, kind, translation, scale, low, high):
+    boxes, valid = drawn(which, Sampling(positives=COUNT, negatives=COUNT))
+    assert valid.all()
+    expected = loop(kind, translation, scale, box=BOX, count=2 * COUNT, size=SIZE)
+    overlap = overlaps(expected, BOX)
+    assert_same_distribution(boxes, expected[(overlap >= low) & (overlap <= high)][:COUNT])
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (8.3, 8.3), (7, 20), (6, 30)])
+def test_targets_that_are_too_small_for_boxes_of_ten_pixels_have_positives_too(sides):
+    target = np.array([60.0, 40.0, *sides], np.float32)
+    boxes, valid = drawn("positives", target=target)
+    assert valid.all()
+    assert overlaps(boxes, target).min() >= 0.7 - 1e-6
+    assert (boxes[:, 2:] >= np.minimum(target[2:], 10) - 1e-4).all()
 
 
 def test_the_first_negatives_are_near_and_all_over_the_image():

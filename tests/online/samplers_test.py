@@ -6,16 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sampler_loops import BOX, COUNT, SIZE, assert_same_distribution, loop
 from scipy import stats
 
 from jaxtrack import UserError, boxes
 from jaxtrack.online import samplers
 from jaxtrack.online.samplers import MATLAB, PYTORCH, Limits
 
-SIZE = np.array([240, 320], np.int32)  # height, width
-BOX = np.array([140.0, 90.0, 40.0, 60.0], np.float32)
 TARGET = np.array([0.0, 0.0, 10.0, 10.0], np.float32)
-COUNT = 3000
 FREE = Limits(least_side_px=1e-3, slack_px=0)
 
 
@@ -30,54 +28,7 @@ def draw(name, *args, box=BOX, size=SIZE, count=COUNT, seed=0, **options):
     return np.asarray(compiled(name)(jax.random.key(seed), box, size, count, *args, **options))
 
 
-# --- an independent loop, box by box -------------------------------------------------------------------------------
-
-
-def clipped(centre_x, centre_y, w, h, limits=PYTORCH, size=SIZE):
-    """One box at the end of every generator, in plain Python."""
-    height, width = (float(side) for side in size)
-    w = min(max(w, limits.least_side_px), width - limits.slack_px)
-    h = min(max(h, limits.least_side_px), height - limits.slack_px)
-    free_x, free_y = (w / 2, h / 2) if limits.keep == "box" else (0, 0)
-    centre_x = min(max(centre_x, free_x), width - free_x)
-    centre_y = min(max(centre_y, free_y), height - free_y)
-    box = [centre_x - w / 2, centre_y - h / 2, w, h]
-    return [float(np.floor(side + 0.5)) for side in box] if limits.rounded else box
-
-
-def loop(kind, translation=0.0, scale=1.0, aspect=1.0, limits=PYTORCH, box=BOX, count=COUNT, per_axis=False):
-    """Boxes as the specification says them, one at a time."""
-    rng = np.random.default_rng(1)
-    x, y, w, h = (float(side) for side in box)
-    mean_side = (w + h) / 2
-    if limits.rounded:
-        mean_side = np.floor(mean_side + 0.5)
-    found = []
-    for _ in range(count):
-        if kind == "gaussian":
-            dx, dy, ds = (min(1, max(-1, 0.5 * rng.standard_normal())) for _ in range(3))
-        else:
-            dx, dy, ds = rng.uniform(-1, 1, 3)
-        new_w, new_h = w * aspect ** rng.uniform(-1, 1), h * aspect ** rng.uniform(-1, 1)
-        step_x, step_y = (w, h) if per_axis else (mean_side, mean_side)
-        if kind == "regression":
-            grown = 1.05 ** (10 * rng.uniform(0, 1))
-            new_w, new_h = (side * 1.05 ** (4 * rng.uniform(0, 1) - 2) * grown for side in (w, h))
-            step_x, step_y, translation, scale = w, h, 0.3, 1.0
-        centre = x + w / 2 + translation * step_x * dx, y + h / 2 + translation * step_y * dy
-        found.append(clipped(*centre, new_w * scale**ds, new_h * scale**ds, limits))
-    return np.array(found)
-
-
-def assert_same_distribution(found, expected):
-    """Every coordinate's distribution, and the second moments, which tell what is drawn together."""
-    assert found.shape == expected.shape
-    for k in range(4):
-        assert stats.ks_2samp(found[:, k], expected[:, k]).pvalue > 1e-3, k
-    deviation = expected.std(axis=0)
-    np.testing.assert_allclose(found.mean(axis=0), expected.mean(axis=0), atol=6 * deviation.max() / np.sqrt(COUNT))
-    correlations = [np.corrcoef(sample, rowvar=False) for sample in (found, expected)]
-    np.testing.assert_allclose(*correlations, atol=6 / np.sqrt(COUNT))
+# --- against an independent loop, box by box -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,6 +79,15 @@ def test_boxes_are_at_least_ten_pixels_and_ten_smaller_than_the_image_with_their
     np.testing.assert_allclose(centre.max(axis=0), [320, 240], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "args", "smallest"),
+    [("gaussian", (0.6, 1.6), 1.6), ("uniform", (0.6, 1.6), 1.6), ("whole", (1.6,), 1.6), ("regression", (), 1.05**2)],
+)
+def test_about_a_box_of_less_than_ten_pixels_others_are_at_least_as_large_as_it_is(name, args, smallest):
+    found = draw(name, *args, box=np.float32([140, 90, 7, 20]), limits=PYTORCH)
+    np.testing.assert_allclose(found[:, 2:].min(axis=0), [7, 20 / smallest], rtol=0.02)
+
+
 def test_boxes_may_be_kept_wholly_inside():
     wild = draw("uniform", 20.0, 40.0, limits=dataclasses.replace(PYTORCH, keep="box"))
     assert wild[:, :2].min() > -1e-3
@@ -155,7 +115,7 @@ def test_in_an_image_smaller_than_the_limits_boxes_keep_a_size():
 def test_limits_that_no_box_can_have_are_refused():
     with pytest.raises(UserError, match="least_side_px of Limits must be greater than 0, not 0"):
         Limits(least_side_px=0)
-    with pytest.raises(UserError, match="must be 'centre' or 'box', not 'corner'"):
+    with pytest.raises(UserError, match="keep of Limits must be one of centre, box, not 'corner'"):
         Limits(keep="corner")  # type: ignore[arg-type]
 
 
@@ -181,18 +141,6 @@ def test_boxes_of_the_whole_image_lie_on_a_grid_none_twice():
 def test_boxes_of_the_whole_image_may_vary_in_size():
     power = np.log(draw("whole", 1.6, limits=FREE)[:, 2] / 40) / np.log(1.6)
     assert stats.kstest(power, stats.uniform(-1, 2).cdf).pvalue > 1e-3
-
-
-def test_matlabs_boxes_of_the_whole_image_lie_on_its_dense_grid_in_eleven_sizes():
-    found = boxes.cxcywh_from_box(draw("whole_dense", limits=FREE))
-    columns, rows = 20 + 8 * np.arange(36), 30 + 12 * np.arange(16)  # up to 300 and 210, w / 5 and h / 5 apart
-    for values, expected in ((found[:, 0], columns), (found[:, 1], rows)):
-        counts = [np.count_nonzero(np.abs(values - place) < 1e-2) for place in expected]
-        assert sum(counts) == COUNT
-        assert stats.chisquare(counts).pvalue > 1e-3
-    power = np.log(found[:, 2:] / [40, 60]) / np.log(1.05)
-    np.testing.assert_allclose(power, np.round(power), atol=1e-3)
-    assert stats.chisquare(np.bincount(np.round(power[:, 0]).astype(int) + 5, minlength=11)).pvalue > 1e-3
 
 
 # --- choosing by overlap -------------------------------------------------------------------------------------------

@@ -188,8 +188,8 @@ def test_a_map_of_nothing_and_a_window_without_room_teach_nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"predictor": "random"}, "predictor must be one of trained, untrained, not 'random'"),
-        ({"pairs": "next"}, "pairs must be one of all, adjacent, not 'next'"),
+        ({"predictor": "random"}, "predictor of Ranking must be one of trained, untrained, not 'random'"),
+        ({"pairs": "next"}, "pairs of Ranking must be one of all, adjacent, not 'next'"),
         ({"iterations": 0}, "iterations of Ranking must be greater than 0"),
     ],
 )

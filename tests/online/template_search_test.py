@@ -130,7 +130,7 @@ def test_scales_are_weighted_for_the_choice_and_not_for_the_place():
     ("change", "message"),
     [
         ({"smallest_px": 60.0}, "smallest_px must be at most largest_px, not 60 and 59"),
-        ({"peak": "first"}, "peak must be one of centred, released, not 'first'"),
+        ({"peak": "first"}, "peak of Search must be one of centred, released, not 'first'"),
         ({"scale_weights": (1.0, 0.0, 1.0)}, "scale_weights of Search must be greater than 0"),
         ({"window": -1.0}, "window of Search must be at least 0"),
     ],

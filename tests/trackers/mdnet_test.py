@@ -14,13 +14,14 @@ from jaxtrack.models.backbones import BACKBONES
 from jaxtrack.models.mdnet import ARCHITECTURES, Architecture
 from jaxtrack.models.vgg_m import VGGM, MDNetHead
 from jaxtrack.online.frame_memory import Samples
+from jaxtrack.online.mining import Mining
 from jaxtrack.running import programs
 from jaxtrack.trackers import mdnet
 from jaxtrack.trackers.mdnet import CONFIGS, Config, Ranking
 from jaxtrack.weights import known, online, places, store
 
-TINY = Architecture(VGGM((4, 8, 8)), MDNetHead(16, dropout=0.2))
-CONFIG = Config(framework=small(), loss=Ranking(ranking=0.5), location="normalised")
+TINY = Architecture(VGGM((4, 8, 8)), MDNetHead(16))
+CONFIG = Config(framework=small(), loss=Ranking(ranking=0.5), location="normalised", dropout=0.2)
 TRACKER = mdnet.make_tracker(CONFIG, TINY)
 LAYERS = {"fc4", "fc5", "fc6"}
 
@@ -133,14 +134,24 @@ def test_a_score_is_the_target_output_itself(location):
     np.testing.assert_allclose(model.score(head, samples()), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [Ranking(), Ranking(classification=0.7, ranking=0.5, margin=5.0)])
-def test_the_loss_is_cross_entropy_and_a_margin_between_samples_of_the_target(loss):
-    steady = dataclasses.replace(TINY, head=MDNetHead(16, dropout=0.0))
-    model, head = mdnet.model_of(Config(loss=loss), steady), head_of(TINY, False)
+@pytest.mark.parametrize(
+    ("loss", "margin"),
+    [
+        (Ranking(), 0.1),
+        (Ranking(classification=0.7, ranking=0.5, margin=5.0), 5.0),
+        (Ranking(ranking=0.5), 0.1),
+        (Ranking(ranking=0.5, rank_on="probability"), 0.05),
+        (Ranking(ranking=0.5, rank_on="probability", margin=0.3), 0.3),
+    ],
+)
+def test_the_loss_is_cross_entropy_and_a_margin_between_samples_of_the_target(loss, margin):
+    """mdnet_family.md, R2: the margin is 0.1 of logits, 0.05 of probabilities."""
+    model, head = mdnet.model_of(Config(loss=loss, dropout=0.0), TINY), head_of(TINY, False)
     out = outputs(head, samples(), False)
     cross = [-out[i, y] + np.log(np.exp(out[i]).sum()) for i, y in enumerate(LABELS)]
+    ranked = out[:, 1] if loss.rank_on == "logit" else np.exp(out[:, 1]) / np.exp(out).sum(axis=1)
     # Overlaps of the four positives fall from first to last.
-    pairs = [max(0, loss.margin - (out[i, 1] - out[j, 1])) for i in range(4) for j in range(i + 1, 4)]
+    pairs = [max(0, margin - (ranked[i] - ranked[j])) for i in range(4) for j in range(i + 1, 4)]
     expected = loss.classification * np.mean(cross) + loss.ranking * np.mean(pairs)
     found = float(model.loss(head, samples(), jnp.asarray(LABELS), jax.random.key(0)))
     assert found == pytest.approx(expected, rel=1e-5)
@@ -151,6 +162,19 @@ def test_learning_drops_half_and_scoring_nothing():
     losses = [float(model.loss(head, samples(), jnp.asarray(LABELS), jax.random.key(i))) for i in range(2)]
     assert losses[0] != losses[1]
     np.testing.assert_array_equal(model.score(head, samples()), model.score(head, samples()))
+
+
+@pytest.mark.parametrize("dropout", [0.5, 0.8])
+def test_as_much_is_dropped_as_the_configuration_says(dropout):
+    head = jax.tree.map(jnp.zeros_like, head_of(TINY, False))
+    head["fc4"]["bias"] += 1.0
+    head["fc5"]["kernel"] += 1.0
+    head["fc6"]["kernel"] = head["fc6"]["kernel"].at[0, 0, 1].set(1.0)
+    model = mdnet.model_of(Config(dropout=dropout), TINY)
+    keys = jax.random.split(jax.random.key(0), 400)
+    losses = jax.vmap(lambda key: model.loss(head, samples(1), jnp.asarray([1]), key))(keys)
+    # fc6 reads one output of fc5; where that is dropped both scores are 0.
+    assert np.mean(np.isclose(losses, np.log(2))) == pytest.approx(dropout, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -233,10 +257,35 @@ def test_profiles_hold_the_constants_of_their_references():
         found += (f.mining.iterations, f.mining.rate, f.mining.negatives, f.memory.positive_frames)
         found += (f.memory.negative_frames, f.memory.short_frames, f.memory.interval, f.mining.clip_norm)
         assert found == row, name
-    assert CONFIGS["mdnet_py2019"].framework.regression.reference == "pytorch"
     assert CONFIGS["mdnet"].loss == CONFIGS["rankloc_no_ranking"].loss == Ranking()
     assert CONFIGS["rankloc"].loss.ranking / CONFIGS["rankloc"].loss.classification == 0.5
     assert (CONFIGS["rankloc"].location, CONFIGS["rankloc_no_location"].location) == ("normalised", "none")
+
+
+def test_profiles_draw_boxes_and_regress_them_as_their_references_do():
+    # mdnet_family.md, sections 2.5, 2.7, 2.8, 2.10 and 2.11.
+    matlab, pytorch = (1.05**5, 1.05**10, 1.05**5), (1.3, 1.6, 1.3)
+    ridge = {"mdnet": ("penalised", "matlab"), "mdnet_py2019": ("free", "pytorch"), "rankloc": ("penalised", "matlab")}
+    for name, scales in (("mdnet", matlab), ("mdnet_py2019", pytorch), ("rankloc", matlab)):
+        f = CONFIGS[name].framework
+        s, search, regression = f.sampling, f.search, f.regression
+        found = (s.positive_scale, s.first_negative_scale, s.negative_scale)
+        assert found == pytest.approx(scales), name
+        assert (s.positive_translation, s.negative_translation) == (0.1, 2), name
+        assert (s.positive_overlap, s.first_negative_overlap, s.negative_overlap) == (0.7, 0.5, 0.3), name
+        assert (search.translation, search.scale, search.widening, search.widest) == (0.6, 1.05, 1.1, 1.5), name
+        assert (regression.samples, regression.overlap, regression.penalty) == (1000, 0.6, 1000), name
+        assert (regression.constant, regression.reference) == ridge[name], name
+
+
+def test_rankloc_learns_by_the_numbers_of_the_specification():
+    # mdnet_family.md, R1 to R4, R9, R11, R12 and R17: fc6 ten times as fast, biases as weights, as in PyTorch's MDNet.
+    config = CONFIGS["rankloc"]
+    loss, mining = config.loss, config.framework.mining
+    assert (loss.rank_on, loss.margin, loss.pairs, loss.min_gap) == ("logit", None, "all", 1e-3)
+    assert (mining.fast_layers, mining.fast_factor, mining.bias_factor, mining.bias_decay) == (("fc6",), 10, 1, True)
+    assert (mining.positives, mining.candidates, mining.momentum, mining.weight_decay) == (32, 1024, 0.9, 5e-4)
+    assert config.dropout == 0.5
 
 
 def test_online_only_starts_from_imagenet_and_learns_longer_in_the_first_frame():
@@ -335,9 +384,18 @@ def test_of_a_file_with_a_backbone_alone_its_layers_are_taken_and_the_head_is_ra
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: Config(location="normalized"), "location must be one of none, normalised, printed"),
-        (lambda: Config(location_of="target"), "location_of must be one of box, crop"),
+        (lambda: Config(location="normalized"), "location of Config must be one of none, normalised, printed"),
+        (lambda: Config(location_of="target"), "location_of of Config must be one of box, crop"),
+        (lambda: Config(dropout=1.5), "dropout of Config must be from 0 to 1, not 1.5"),
+        (lambda: Config(dropout=1.0), "dropout of Config must be less than 1"),
+        (
+            lambda: Config(framework=small(mining=Mining(fast_layers=("fc6", "fc9")))),
+            "fast_layers of Mining may be fc4, fc5, fc6, not 'fc9'",
+        ),
         (lambda: Ranking(ranking=-1.0), "ranking of Ranking must be at least 0"),
+        (lambda: Ranking(margin=-0.1), "margin of Ranking must be at least 0"),
+        (lambda: Ranking(pairs="al"), "pairs of Ranking must be one of all, adjacent, disjoint, cross, not 'al'"),
+        (lambda: Ranking(rank_on="odds"), "rank_on of Ranking must be one of logit, probability, not 'odds'"),
     ],
 )
 def test_a_configuration_that_cannot_run_is_refused_in_a_sentence(change, message):

@@ -270,7 +270,14 @@ def test_the_teacher_takes_a_region_proposal_networks_weights_and_the_student_on
         (lambda: Loss(alpha=0.0, beta=0.0), "alpha and beta of Loss cannot both be 0"),
         (lambda: Loss(beta=-1.0), "beta of Loss must be at least 0"),
         (lambda: Loss(threshold=0.0), "threshold of Loss must be greater than 0"),
-        (lambda: Loss(threshold=1.5), "threshold of Loss is an IoU, at most 1, not 1.5"),
+        (lambda: Loss(threshold=1.5), "threshold of Loss must be from 0 to 1, not 1.5"),
+        (lambda: Loss(over="median"), "over of Loss must be one of mean, sum, not 'median'"),
+        (lambda: Score(weighting="cells"), "weighting of Score must be one of loss, uniform, not 'cells'"),
+        (lambda: Score(of="both"), "of of Score must be one of target, difference, not 'both'"),
+        (
+            lambda: Config(framework=small()),
+            "fast_layers of Mining may be conv, masked_scores, all_scores, not 'fc6'",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_run_is_refused_in_a_sentence(change, message):
