@@ -1,6 +1,7 @@
 """The exceptions that are messages for the user, and checks of configurations that raise them."""
 
 import math
+import numbers
 from typing import Any, get_args
 
 
@@ -26,9 +27,19 @@ def check_numbers(config: Any, *, positive: tuple[str, ...] = (), not_negative: 
     for name in (*positive, *not_negative):
         value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, numbers.Real):
+                raise UserError(f"{name} of {type(config).__name__} must be a number, not {number!r}")
             if not math.isfinite(number) or number < 0 or (number == 0 and name in positive):
                 bound = "greater than 0" if name in positive else "at least 0"
                 raise UserError(f"{name} of {type(config).__name__} must be {bound}, not {number:g}")
+
+
+def check_whole(config: Any, *names: str) -> None:
+    """Raises `UserError` where a field of a configuration is no whole number."""
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise UserError(f"{name} of {type(config).__name__} must be a whole number, not {value!r}")
 
 
 def check_shares(config: Any, *names: str) -> None:

@@ -11,6 +11,7 @@ import difflib
 import importlib.util
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -214,12 +215,13 @@ def _tracker_option(options: type, argv: Sequence[str], prog: str) -> str:
 
 def _suggestion(message: str) -> str:
     """`: did you mean …?` where a message is Python's on an unknown field of a configuration."""
-    unknown = re.search(r"unexpected keyword argument '(\w+)'", message)
+    unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", message)
     if not unknown or "Did you mean" in message:
         return ""
-    configs = [trackers.default_config(name) for name in trackers.names()]
-    known = {name.split(".")[-1].replace("-", "_") for config in configs for name in _field_names(config, "")}
-    close = difflib.get_close_matches(unknown[1], sorted(known), n=1)
+    loaded = [module for name, module in sys.modules.items() if name.startswith("jaxtrack.")]
+    of_name = [getattr(module, unknown[1], None) for module in loaded]
+    known = {field.name for found in of_name if dataclasses.is_dataclass(found) for field in dataclasses.fields(found)}
+    close = difflib.get_close_matches(unknown[2], sorted(known), n=1)
     return f": did you mean {close[0]}?" if close else ""
 
 

@@ -8,7 +8,7 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,7 +68,8 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     console = Console(quiet=not first)
     with _bar(console) as bar, stopping.stopping_on_signals() as stop:
         progress = _Progress(console, config, bar)
-        state = loop.train(config, folder, report=progress, say=functools.partial(_say, console), stop=stop)
+        say = _beginning_with(_devices(options, config), functools.partial(_say, console))
+        state = loop.train(config, folder, report=progress, say=say, stop=stop)
     if int(state.step) < config.steps:
         line = f"stopped at step {int(state.step)} of {config.steps}: the same command goes on from there"
         if stop.interrupted:
@@ -82,12 +83,39 @@ def _say(console: Console, line: str) -> None:
     console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
+def _devices(options: Options, config: Training) -> str:
+    """What a batch is shared out over, and whether cores are left out."""
+    count, cores = jax.device_count(), _cores()
+    each = f"{config.batch / count:g} {config.counted} of a step on each"
+    line = f"devices: {count} x {jax.devices()[0].device_kind}, {each}"
+    chosen = options.cpu_devices or "JAX_NUM_CPU_DEVICES" in os.environ
+    if chosen or jax.default_backend() != "cpu" or count >= cores:
+        return line
+    sizes = [size for size in (config.batch // cores * cores, -(-config.batch // cores) * cores) if size]
+    return f"{line}; a batch of {' or '.join(map(str, sizes))} would use all of the {cores} cores"
+
+
+def _beginning_with(line: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say`, with a line before the first that is said: a training that is refused, or has ended, says nothing."""
+    before = [line]
+
+    def both(text: str) -> None:
+        while before:
+            say(before.pop())
+        say(text)
+
+    return both
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _make_cpu_devices(wanted: int, batch: int) -> None:
     """Splits the cores into devices, which keeps all of them busy in what one program does one after the other."""
     if not wanted and "JAX_NUM_CPU_DEVICES" in os.environ:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = wanted or max(n for n in range(1, cores + 1) if batch % n == 0)
+    count = wanted or max(n for n in range(1, _cores() + 1) if batch % n == 0)
     try:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:  # somebody has used JAX in this process before
@@ -104,6 +132,7 @@ def write_weights(config: Training, folder: Path, state: TrainState, name: str) 
         source="config.json",
         source_sha256=hashlib.sha256(provenance.canonical(trained_by).encode()).hexdigest(),
         note=f"trained by jaxtrack: {config.name}, {int(state.step)} steps",
+        config=trained_by,
     )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     return store.save(folder, name, loop.make_recipe(config).stored(variables), meta)

@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -103,16 +103,17 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def environment() -> dict[str, Any]:
+def environment(more: Iterable[str] = ()) -> dict[str, Any]:
     """Packages, Python, devices and code that compute here and now, as JSON values.
 
+    `more` are packages that have a part in it, besides those that every computation has.
     `devices` counts the accelerators (or CPU devices) that this process sees; `git_commit` is None outside a checkout
     and ends in `+changes` where files differ from the commit.
     """
     devices = jax.local_devices()
     return {
         "packages": {"jaxtrack": version()}
-        | {name: _version(name) for name in _PACKAGES}
+        | {name: _version(name) for name in (*_PACKAGES, *more)}
         | {"opencv": _opencv_version()},
         "python": platform.python_version(),
         "devices": {"kind": devices[0].device_kind, "count": len(devices), "hosts": jax.process_count()},

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
 from jaxtrack.data.naming import match_name
-from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.errors import UserError, check_numbers, check_whole
 from jaxtrack.training.labels import AnchorLabels, EllipseLabels, TokenLabels
 from jaxtrack.training.objective import Objective
 from jaxtrack.training.optimiser import FROM_NOTHING, Optimiser, stages
@@ -53,6 +53,7 @@ class Training:
     def __post_init__(self) -> None:
         """Refuses numbers that cannot be, and a source of what is held out."""
         positive = ("batch", "epochs", "steps_per_epoch", "checkpoint_steps", "keep")
+        check_whole(self, *positive, "keep_from_epoch", "seed")
         check_numbers(self, positive=positive, not_negative=("keep_from_epoch",))
         if not self.name.isidentifier():
             raise UserError(f"name of {type(self).__name__} must be letters, digits and underscores, not {self.name!r}")

@@ -13,6 +13,7 @@ from jaxtrack.training.config import Training
 from jaxtrack.weights import places, store
 
 CONFIG, INPUTS = "config.json", "inputs.json"
+_PACKAGES = ("optax", "grain", "array-record", "orbax-checkpoint")
 
 
 def inputs_of(config: Training) -> dict[str, Any]:
@@ -83,6 +84,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _check_inputs(folder: Path, counted: str, stored: dict[str, Any], inputs: dict[str, Any]) -> None:
     named = {"train": counted, "validation": f"validation {counted}", "start": "starting weights"}
     other = [what for name, what in named.items() if inputs.get(name) is not None and stored.get(name) != inputs[name]]
+    if inputs.get("start", "") is None and stored.get("start") == "":
+        raise UserError(f"{folder} holds a training that was begun from random parameters: leave out its start")
     if other:
         raise UserError(
             f"{folder} holds a training on other data: its {' and '.join(other)} have another content than what the "
@@ -94,7 +97,7 @@ def write(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
     """Makes a folder that of a training: configuration, what its data hold, and the environment."""
     for name, value in (
         (INPUTS, inputs),
-        ("environment.json", provenance.environment()),
+        ("environment.json", provenance.environment(_PACKAGES)),
         # Last, as it makes the folder this training's.
         (CONFIG, provenance.to_json(config)),
     ):

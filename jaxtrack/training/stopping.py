@@ -49,7 +49,7 @@ def stopping_on_signals() -> Iterator[Stop]:
             signal.signal(number, act)
 
 
-_NOTICE = b"stopping after this step, with a checkpoint; Ctrl-C once more stops without\n"
+_NOTICE = b"stopping after this step, with a checkpoint; Ctrl-C once more stops now, without one\n"
 
 
 @contextlib.contextmanager

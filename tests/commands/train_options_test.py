@@ -12,6 +12,7 @@ from jaxtrack.__main__ import main
 from jaxtrack.commands import train
 from jaxtrack.errors import UserError
 from jaxtrack.training import loop
+from jaxtrack.training.config import TrainConfig
 
 CLUSTER = ("OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS", "SLURM_STEP_NUM_NODES", "JAX_LOCAL_DEVICE_IDS")
 
@@ -55,6 +56,15 @@ def test_gradients_are_summed_over_as_many_devices_as_the_rates_were_made_for(tr
     line = error_of("train", capsys, *arguments(training_file, tmp_path), *per_device)
     assert "tiny sums the gradients of 3 devices, as its reference does, and there are 4: " in line
     assert "--set.scale-to-reference multiplies their sum by 3/4, for which its rates are right, --set.ref" in line
+
+
+def test_what_the_batch_is_shared_out_over_is_said(monkeypatch):
+    config = TrainConfig(batch=12)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(7), raising=False)
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    found = "devices: 4 x cpu, 3 pairs of a step on each"
+    assert train._devices(train.Options(), config) == f"{found}; a batch of 7 or 14 would use all of the 7 cores"
+    assert train._devices(train.Options(cpu_devices=4), config) == found
 
 
 # --- several processes -----------------------------------------------------------------------------------------------

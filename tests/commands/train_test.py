@@ -51,9 +51,9 @@ def test_it_prints_each_record_and_where_the_weights_are(trained):
     *notices, one, two, last = (trained.parent.parent / "printed").read_text().splitlines()
     records = [one, two]
     # Before the first record minutes may go by.
-    assert notices[0] == "making the first parameters of tiny"
-    assert notices[1].startswith("compiling the step of the stage 'whole'")
-    assert len(notices) == 2
+    assert notices[:2] == ["devices: 4 x cpu, 1 pairs of a step on each", "making the first parameters of tiny"]
+    assert notices[2].startswith("compiling the step of the stage 'whole'")
+    assert len(notices) == 3
     assert [line.split()[0] for line in records] == ["2/4", "4/4"]
     logged = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     for line, record in zip(records, logged, strict=True):
@@ -188,7 +188,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(trained, training_file, tmp_p
         patch.setattr(tiny_training.Squares, "batches", interrupted)
         assert main(["train", *arguments(training_file, tmp_path)]) == 130
     assert capfd.readouterr().err.splitlines() == [
-        "stopping after this step, with a checkpoint; Ctrl-C once more stops without",
+        "stopping after this step, with a checkpoint; Ctrl-C once more stops now, without one",
         "stopped at step 3 of 4: the same command goes on from there",
     ]
     assert not (tmp_path / "tiny" / "tiny.safetensors").exists()

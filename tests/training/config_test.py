@@ -62,6 +62,20 @@ def test_seeds_that_no_generator_takes_or_that_another_one_is_the_same_as_are_re
             make()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"epochs": 2.5}, "epochs of TrainConfig must be a whole number, not 2.5"),
+        ({"batch": "8"}, "batch of TrainConfig must be a whole number, not '8'"),
+        ({"seed": True}, "seed of TrainConfig must be a whole number, not True"),
+        ({"validation_pairs": "8"}, "validation_pairs of TrainConfig must be a number, not '8'"),
+    ],
+)
+def test_what_must_be_a_number_is_checked_first(wrong, said):
+    with pytest.raises(UserError, match=f"^{said}$"):
+        TrainConfig(**wrong)
+
+
 def test_samples_without_a_number_are_refused():
     """Their numbers are words of 32 bits, and after the last one the first would come again."""
     assert TrainConfig(batch=2**10, epochs=2**11, steps_per_epoch=2**11).steps == 2**22

@@ -109,6 +109,12 @@ def test_starting_weights_may_lie_elsewhere_or_be_gone_but_not_be_others(tmp_pat
             goes_on(folder, dataclasses.replace(config, start=other))
 
 
+def test_a_training_from_random_parameters_has_no_start_to_be_gone(tmp_path):
+    folder = begun(tmp_path / "run", TrainConfig())
+    with pytest.raises(UserError, match="was begun from random parameters: leave out its start"):
+        goes_on(folder, TrainConfig(start=str(tmp_path / "gone.safetensors")))
+
+
 def test_what_is_kept_may_change_what_is_trained_may_not(tmp_path):
     config = TrainConfig()
     folder = begun(tmp_path, config)

@@ -26,7 +26,10 @@ def test_ctrl_c_asks_to_stop_and_says_so_and_once_more_stops(capfd):
         assert (stop.asked, stop.interrupted) == (True, True)
         with pytest.raises(KeyboardInterrupt, match="the same command goes on from the last checkpoint"):
             send(signal.SIGINT)
-    assert capfd.readouterr().err == "stopping after this step, with a checkpoint; Ctrl-C once more stops without\n"
+    assert (
+        capfd.readouterr().err
+        == "stopping after this step, with a checkpoint; Ctrl-C once more stops now, without one\n"
+    )
 
 
 def test_ctrl_c_stops_at_once_what_sigterm_has_not_stopped_yet():
