@@ -31,3 +31,26 @@ def make_sequence(jpeg):
         return root / folder
 
     return write
+
+
+@pytest.fixture
+def no_data_folder(monkeypatch):
+    monkeypatch.delenv("JAXTRACK_DATA", raising=False)
+
+
+@pytest.fixture
+def write(tmp_path, jpeg):
+    """Writes images (of which image i has red i) and text files below `tmp_path`."""
+
+    def images(folder, names):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            number = int("".join(filter(str.isdigit, name.split(".")[0])))
+            (tmp_path / folder / name).write_bytes(jpeg(rgb=(number % 256, 0, 0)))
+
+    def text(path, *lines):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("\n".join(lines) + "\n")
+
+    images.text = text
+    return images

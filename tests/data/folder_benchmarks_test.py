@@ -1,46 +1,15 @@
 """The benchmarks that are folders, in miniature: three frames each, in the layout of their authors and in PySOT's."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
+from benchmark_folders import numbers, only_sequence
 
-from jaxtrack.data import benchmarks, lasot, uav
+from jaxtrack.data import benchmarks, uav
 from jaxtrack.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def no_data_folder(monkeypatch):
-    monkeypatch.delenv("JAXTRACK_DATA", raising=False)
-
-
-@pytest.fixture
-def write(tmp_path, jpeg):
-    """Writes images (of which image i has red i) and text files below `tmp_path`."""
-
-    def images(folder, names):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        for name in names:
-            number = int("".join(filter(str.isdigit, name.split(".")[0])))
-            (tmp_path / folder / name).write_bytes(jpeg(rgb=(number % 256, 0, 0)))
-
-    def text(path, *lines):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text("\n".join(lines) + "\n")
-
-    images.text = text
-    return images
-
-
-def only_sequence(name, folder, **options):
-    [sequence] = benchmarks.load(name, folder, **options).sequences
-    return sequence
-
-
-def numbers(sequence):
-    """The numbers of the images of a sequence."""
-    return [int("".join(filter(str.isdigit, path.stem))) for path in sequence.frames.paths]
+pytestmark = pytest.mark.usefixtures("no_data_folder")
 
 
 def test_tc128_takes_the_images_that_its_frames_file_says(tmp_path, write):
@@ -139,93 +108,6 @@ def test_nfs_is_read_re_packed(tmp_path, write):
     assert (ball.name, ball.boxes[1].tolist()) == ("ball", [3, 3, 5, 6])
 
 
-def test_lasot_is_absent_where_either_flag_is_set_nested_or_flat(tmp_path, write):
-    for folder in ("bird/bird-2", "bird/bird-1", "rubicCube-6"):  # bird-1 is for training
-        write(f"LaSOT/{folder}/img", [f"{i:08d}.jpg" for i in (1, 2, 3)])
-        write.text(f"LaSOT/{folder}/groundtruth.txt", "3,4,5,6", "3,4,5,6", "0,0,0,0")
-        write.text(f"LaSOT/{folder}/full_occlusion.txt", "0,1,0")
-        write.text(f"LaSOT/{folder}/out_of_view.txt", "0", "0", "1")
-    bird, cube = benchmarks.load("lasot", tmp_path).sequences
-    assert (bird.name, cube.name) == ("bird-2", "rubicCube-6")
-    assert bird.absent.tolist() == cube.absent.tolist() == [False, True, True]
-    assert bird.valid.tolist() == [True, True, False]
-    missing = benchmarks.load("lasot", tmp_path).missing
-    assert len(missing) == 278
-    assert {"airplane-1", "zebra-17"} < set(missing)
-    with pytest.raises(UserError, match="bird-1"):
-        benchmarks.load("lasot", tmp_path, ("bird-1",))
-    write.text("LaSOT/testing_set.txt", "bird-2")
-    assert only_sequence("lasot", tmp_path).name == "bird-2"
-    with pytest.raises(UserError, match="No sequence of LaSOT extension found"):
-        benchmarks.load("lasot_ext", tmp_path / "LaSOT")
-
-
-def test_lasots_test_sequences_are_four_of_each_of_70_classes():
-    names = lasot.names_of_test_set()
-    assert len(names) == 280
-    classes = [name.rpartition("-")[0] for name in names]
-    assert len(set(classes)) == 70
-    assert all(classes.count(each) == 4 for each in set(classes))
-    # As text, in the order of names, the other 1120 of 20 in each class make the published list of 10,637 characters.
-    everything = {f"{each}-{number}" for each in set(classes) for number in range(1, 21)}
-    assert len("".join(f"{name}\n" for name in everything - names)) == 10_637
-
-
-def test_lasot_without_its_absence_file_is_refused(tmp_path, write):
-    write("bird-2/img", ["00000001.jpg"])
-    write.text("bird-2/groundtruth.txt", "3,4,5,6")
-    write.text("bird-2/full_occlusion.txt", "0")
-    with pytest.raises(UserError, match=r"bird-2 lacks out_of_view.txt, which say.* where the target is absent"):
-        benchmarks.load("lasot", tmp_path)
-    write.text("bird-2/out_of_view.txt", "0,2")
-    with pytest.raises(UserError, match=r"out_of_view.txt must hold numbers from 0 to 1, .* but has '2'"):
-        benchmarks.load("lasot", tmp_path)
-
-
-@pytest.fixture
-def toolkit(tmp_path, write):
-    """The annotations of LaSOT's evaluation toolkit, of one sequence."""
-    folder = tmp_path / "LaSOT_Evaluation_Toolkit"
-    write.text(f"{folder.name}/annos/bird-2.txt", "3,4,5,6", "3,4,5,6", "0,0,0,0")
-    write.text(f"{folder.name}/annos/absent/bird-2.txt", "0", "1", "1")
-    write.text(f"{folder.name}/annos/att/bird-2.txt", "0,1,0,0,0,0,0,0,0,0,0,0,0,1")
-    return folder
-
-
-def test_lasots_toolkit_has_the_annotations_without_the_images(tmp_path, toolkit):
-    with pytest.raises(UserError, match="No sequence of LaSOT found"):
-        benchmarks.load("lasot", tmp_path)
-    for folder in (tmp_path, toolkit):
-        bird = only_sequence("lasot", folder, images=False)
-        assert (bird.name, len(bird), bird.boxes[0].tolist()) == ("bird-2", 3, [2, 3, 5, 6])
-        assert bird.absent.tolist() == [False, True, True]
-        assert bird.valid.tolist() == [True, True, False]
-        assert bird.attributes == {"POC", "ARC"}
-
-
-@pytest.mark.parametrize("images", [True, False])
-def test_lasots_folders_go_before_its_toolkit(toolkit, write, images):
-    folder = f"{toolkit.name}/bird/bird-2"
-    write(f"{folder}/img", ["00000001.jpg", "00000002.jpg"])
-    write.text(f"{folder}/groundtruth.txt", "9,4,5,6", "9,4,5,6")
-    for name in ("full_occlusion", "out_of_view"):
-        write.text(f"{folder}/{name}.txt", "0,0")
-    bird = only_sequence("lasot", toolkit, images=images)
-    assert (numbers(bird), bird.boxes[0].tolist()) == ([1, 2], [8, 3, 5, 6])
-
-
-def test_a_damaged_copy_of_lasots_toolkit_is_refused(toolkit, write):
-    write.text(f"{toolkit.name}/annos/att/bird-2.txt", "0,1")
-    with pytest.raises(UserError, match=r"att/bird-2.txt has 2 flags, not the 14 of IV POC"):
-        benchmarks.load("lasot", toolkit, images=False)
-    write.text(f"{toolkit.name}/annos/absent/bird-2.txt", "0", "1")
-    with pytest.raises(UserError, match=r"annos/bird-2.txt has 3 rows, .*absent/bird-2.txt 2 values: copy the toolkit"):
-        benchmarks.load("lasot", toolkit, images=False)
-    (toolkit / "annos/absent/bird-2.txt").unlink()
-    with pytest.raises(UserError, match=r"absent/bird-2.txt is not there, which says where the target is absent"):
-        benchmarks.load("lasot", toolkit, images=False)
-
-
 def test_more_sequences_than_the_benchmark_has_are_refused(tmp_path, write):
     for i in range(281):
         write.text(f"atv-{i}/groundtruth.txt", "3,4,5,6")
@@ -273,94 +155,6 @@ def test_uavdt_annotations_are_found_in_both_places(tmp_path, write, place):
     write.text(f"{place}/att/S0101_att.txt", "0,1,0,0,0,0,0,1")
     sequence = only_sequence("uavdt", tmp_path)
     assert (numbers(sequence), sequence.attributes) == ([1, 2], {"CR", "LO"})
-
-
-PYSOT = {
-    "tc128": "TC128.json", "uav123": "UAV123.json", "uav20l": "UAV20L.json", "nfs30": "NFS30.json",
-    "nfs240": "NFS240.json", "lasot": "LaSOT.json", "lasot_ext": "LaSOT_ext.json", "got10k_val": "GOT-10k_val.json",
-    "got10k_test": "GOT-10k.json", "trackingnet": "TrackingNet.json", "uavdt": "UAVDT.json",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "file"), PYSOT.items())
-def test_pysots_layout_is_read(tmp_path, write, name, file):
-    sequence = "bird-2" if name == "lasot" else "car9"
-    write("car9", ["000001.jpg", "000002.jpg", "000003.jpg"])
-    images = [f"car9/{i:06d}.jpg" for i in (1, 2, 3)]
-    rows = [[3, 4, 5, 6], [4, 4, 5, 6], [None, float("nan"), 5, 6]]
-    record = {"video_dir": "car9", "img_names": images, "gt_rect": rows, "attr": ["Fast Motion"], "absent": [1, 0, 1]}
-    write.text(file, json.dumps({sequence: record}))
-    car = only_sequence(name, tmp_path)
-    assert (numbers(car), car.attributes) == ([1, 2, 3], {"Fast Motion"})
-    assert car.boxes[:2].tolist() == [[3 - car.origin, 4 - car.origin, 5, 6], [4 - car.origin, 4 - car.origin, 5, 6]]
-    assert car.valid.tolist() == [True, True, False]
-    assert car.absent.tolist() == [False, True, False]  # PySOT's 1 means that the target is there
-
-
-def test_pysots_layout_of_otb_gives_what_folders_lack(tmp_path, write):
-    names = [f"{i:04d}.jpg" for i in range(1, 355)]
-    write("otb/Tiger1/img", names)
-    record = {"img_names": [f"Tiger1/img/{name}" for name in names], "gt_rect": [[i, 4, 5, 6] for i in range(1, 355)]}
-    write.text("otb/OTB100.json", json.dumps({"Tiger1": record, "Nobody": {}}))
-    tiger = only_sequence("otb100", tmp_path)
-    assert (len(tiger), numbers(tiger)[0], tiger.boxes[0].tolist()) == (349, 6, [5, 3, 5, 6])
-    assert "OCC" in tiger.attributes
-    assert tiger.omitted[3]
-    write.text("otb/Tiger1/groundtruth_rect.txt", *["9,9,5,6"] * 354)
-    assert only_sequence("otb100", tmp_path).boxes[0].tolist() == [8, 8, 5, 6]
-
-
-def test_otbs_annotations_do_where_only_results_are_scored(tmp_path, write):
-    write.text("otb/Tiger1/groundtruth_rect.txt", *[f"{i},4,5,6" for i in range(1, 355)])
-    write.text("otb/Board/groundtruth_rect.txt", *["3,4,5,6"] * 698)  # the last row has no image
-    with pytest.raises(UserError, match="no image in"):
-        benchmarks.load("otb100", tmp_path)
-    board, tiger = benchmarks.load("otb100", tmp_path, images=False).sequences
-    assert (len(board), len(tiger), tiger.boxes[0].tolist()) == (697, 349, [5, 3, 5, 6])
-    # A file that begins with the row of the first tracked image.
-    write.text("otb/Tiger1/groundtruth_rect.txt", *[f"{i},4,5,6" for i in range(6, 355)])
-    assert only_sequence("otb100", tmp_path, sequences=("Tiger1",), images=False).boxes[0].tolist() == [5, 3, 5, 6]
-
-
-@pytest.mark.parametrize(
-    ("record", "said"),
-    [
-        ({"img_names": ["../../secret.jpg"]}, "img_names of car9 must be paths inside"),
-        ({"img_names": ["/secret.jpg"]}, "img_names of car9 must be paths inside"),
-        ({"img_names": ["..\\secret.jpg"]}, "img_names of car9 must be paths inside"),
-        ({"img_names": ["C:secret.jpg"]}, "img_names of car9 must be paths inside"),
-        ({"img_names": ["1.jpg", "\0.jpg"]}, "img_names of car9 must be paths inside"),
-        ({"img_names": ["1.jpg", "\ud800.jpg"]}, "img_names of car9 must be paths inside"),
-        ({"img_names": [""]}, "img_names of car9 must be paths inside"),
-        ({"img_names": None}, "img_names of car9 must be paths inside"),
-        ({"gt_rect": [[1, 2, 3]]}, "gt_rect of car9 must be a list of rows x, y, w, h"),
-        ({"gt_rect": None}, "gt_rect of car9 must be a list of rows x, y, w, h"),
-        ({"gt_rect": [[10**400, 2, 3, 4]]}, "gt_rect of car9 must be a list of rows x, y, w, h, finite numbers"),
-        ({"gt_rect": [[3, 4, 5, 6], [3, 4, 5, float("inf")]]}, "gt_rect of car9 must be a list of rows x, y, w, h"),
-        ({"gt_rect": ["3456"]}, "gt_rect of car9 must be a list of rows x, y, w, h"),
-        ({"gt_rect": {"3456": 1}}, "gt_rect of car9 must be a list of rows x, y, w, h"),
-        ({"gt_rect": [[3, 4, 5, 6]], "absent": 3}, "absent of car9 must be a list of numbers"),
-        ({"gt_rect": [[3, 4, 5, 6]], "absent": ["1"]}, "absent of car9 must be a list of numbers"),
-        ({"gt_rect": [[3, 4, 5, 6]], "attr": 3}, "attr of car9 must be a list of texts"),
-        ({"gt_rect": [[3, 4, 5, 6]], "attr": "IV"}, "attr of car9 must be a list of texts"),
-        ({"gt_rect": [[3, 4, 5, 6]], "attr": [["IV"]]}, "attr of car9 must be a list of texts"),
-        ({"gt_rect": [[None] * 4]}, "car9: the first frame has no annotation"),
-        ({"gt_rect": [[3, 4, 5, 6]], "absent": []}, "car9: absence has 0 values for 1 frames"),
-    ],
-)
-def test_a_damaged_json_file_is_refused_in_words(tmp_path, write, record, said):
-    write.text("UAVDT.json", json.dumps({"car9": record}))
-    with pytest.raises(UserError, match=said):
-        benchmarks.load("uavdt", tmp_path, images=False)
-
-
-def test_a_json_file_opens_no_images_outside_its_folder(tmp_path, write):
-    write("outside", ["000001.jpg"])
-    for name in ("../outside", "a/../../outside", "..\\outside", str(tmp_path / "outside"), "", "."):
-        write.text("UAVDT/UAVDT.json", json.dumps({name: {"img_names": [], "gt_rect": [[3, 4, 5, 6]]}}))
-        for images in (True, False):
-            with pytest.raises(UserError, match=r"a video must be called like a folder inside .*UAVDT, not '"):
-                benchmarks.load("uavdt", tmp_path / "UAVDT", images=images)
 
 
 def test_images_and_rows_must_agree(tmp_path, write):
