@@ -46,8 +46,8 @@ def run(argv: Sequence[str], *, prog: str) -> None:
         _say(f"{path}: {path.stat().st_size:,} bytes")
     for name, difference in found.items():
         _say(
-            f"{name}: run on the same images as the network, the greatest difference is {difference:.1e} of an "
-            f"output's greatest magnitude (allowed: {TOLERANCE:.0e})"
+            f"{name}: run on the same images as the network, the greatest difference is {difference:.1e} of a "
+            f"number or of its output's median (allowed: {TOLERANCE:.0e})"
         )
     _say(f"{options.out / RECORD} tells what goes in and comes out, and how to call them")
 

@@ -74,6 +74,15 @@ def test_a_batch_gives_each_pair_its_own_maps(alex, name, tmp_path, monkeypatch)
             np.testing.assert_allclose(array[i], right[0], rtol=1e-4, atol=1e-5 * np.abs(right).max())
 
 
+def test_boxes_that_overflow_on_noise_alone_do_no_harm(tmp_path):
+    """As after a short training, which has shown the network photographs only."""
+    net = network("siamban_r50")
+    net.variables["params"]["head"]["loc_scale"] *= 100
+    z, x = image(3, net.architecture.template_px), image(4, net.architecture.search_px)
+    assert np.isinf(expected(net, z, x)[1]).any()
+    assert folder.export(net, tmp_path / "out", Request()) == {"stablehlo": 0}
+
+
 def test_the_record_tells_what_goes_in_and_comes_out(alex, tmp_path):
     out = tmp_path / "new" / "out"
     folder.export(alex, out, Request(platforms=("cpu", "tpu")))
@@ -201,10 +210,20 @@ def test_without_flatbuffers_stablehlo_is_refused(tmp_path, monkeypatch):
 # --- differences ---------------------------------------------------------------------------------------------------
 
 
-def test_a_difference_is_a_share_of_the_greatest_magnitude():
-    right = [np.asarray([1.0, -4.0]), np.asarray([100.0])]
+def test_a_difference_is_a_share_of_the_number_or_of_the_median():
+    right = [np.asarray([0, 0, 0, 1.0, -4.0, 16.0]), np.asarray([100.0])]  # medians 4, without the zeros, and 100
+    changed = lambda place, by: [right[0] + by * (np.arange(6) == place), np.asarray([101.0])]  # noqa: E731
     assert difference(right, right) == 0
-    assert difference(right, [np.asarray([1.5, -4.0]), np.asarray([101.0])]) == 0.125  # 0.5 of 4 is more than 1 of 100
+    assert difference(right, changed(0, -0.5)) == 0.125
+    assert difference(right, changed(3, 0.5)) == 0.125
+    assert difference(right, changed(5, 4)) == 0.25
+    assert difference(right, changed(5, 0.125)) == 0.01  # of the 100
+
+
+def test_a_huge_number_hides_no_difference():
+    right = np.asarray([1, 2, 3, 3e38], np.float32)
+    assert difference([right], [right + np.asarray([1, 0, 0, 0], np.float32)]) == 0.4  # the median is 2.5
+    assert difference([right], [-right]) == 2  # their difference is no float32
 
 
 @pytest.mark.parametrize("wrong", [[np.zeros(2)], [np.zeros((1, 3))], [np.asarray([0, np.nan, 0])], []])
