@@ -10,7 +10,7 @@ from rich.console import Console
 
 from jaxtrack.commands._tracker_choice import split_list
 from jaxtrack.data.naming import match_name
-from jaxtrack.data.vot import VotBenchmark
+from jaxtrack.data.vot import VotBenchmark, VotSequence
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation.vot import interval, measures, results, runner, supervised, tables
 from jaxtrack.evaluation.vot.comparison import Comparison, Result, from_stored, score_all
@@ -139,10 +139,11 @@ def show_repetitions(
     stored: Sequence[StoredTrajectories], benchmark: VotBenchmark, experiment: str, repeats: int, console: Console
 ) -> None:
     """Says which trackers were not repeated as often as in a challenge, unless they are known to draw nothing."""
+    sequences = [sequence for sequence in benchmark.sequences if isinstance(sequence, VotSequence)]
     few = [
         each.store.tracker
         for each in stored
-        if not all(each.deterministic(experiment, sequence) for sequence in benchmark.sequences)
+        if not all(each.deterministic(experiment, sequence) for sequence in sequences)
     ]
     if few and repeats < results.TOOLKIT_REPETITIONS:
         line = (
