@@ -202,7 +202,15 @@ def _entry(item: str) -> Entry:
     try:
         return Entry(Path(item).stem, trackers.name_of(config), config)
     except UserError as error:
+        if _is_training(config):
+            raise UserError(f"{item} is the configuration of a training: use train.py --config {item}") from error
         raise UserError(f"{item}: config() must return the configuration of a tracker: {error}") from error
+
+
+def _is_training(config: Any) -> bool:
+    from jaxtrack.training.config import Training  # takes a while to import, and is rarely asked for
+
+    return isinstance(config, Training)
 
 
 def _tracker_option(options: type, argv: Sequence[str], prog: str) -> str:

@@ -8,7 +8,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import math
+import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from jaxtrack.training.task import TrainState
 
 # How Orbax calls what it writes into the folder of a checkpoint.
 _ABOUT, _METRICS = "_CHECKPOINT_METADATA", Path("metrics", "metrics")
+# In what Orbax and the libraries below it print, many times over, of files that a `UserError` names in one sentence.
+_ECHOES = ("Metadata file does not exist", "Event loop is closed", "in OCDBT database")
 
 
 class Checkpoints:
@@ -54,6 +58,7 @@ class Checkpoints:
         Raises:
           UserError: what is noted beside a checkpoint, or its metrics, are damaged.
         """
+        _leave_out_echoes()
         for path in sorted(folder.glob(f"*/{_METRICS.as_posix()}")):
             _check_metrics(path, best)
         # Orbax's own policies do not fit its own protocols in the eyes of a type checker.
@@ -131,14 +136,9 @@ class Checkpoints:
         try:
             about: Any = self._orbax.metadata(step).custom_metadata
         except Exception as error:  # as in `load`
-            raise UserError(
-                f"{self.folder}: checkpoint {step} cannot be read ({_first_line(error)}): delete it"
-            ) from error
+            raise self._damaged(step) from error
         if not isinstance(about, dict) or not {"stage", "sha256"} <= about.keys():
-            raise UserError(
-                f"{self.folder}: checkpoint {step} is damaged: {self.folder / str(step) / _ABOUT} is missing or not "
-                "what was saved: delete the checkpoint to resume from an earlier one"
-            )
+            raise self._damaged(step, f": its {_ABOUT} is missing or not what was saved")
         return about
 
     def load(self, step: int, like: TrainState) -> TrainState:
@@ -156,18 +156,19 @@ class Checkpoints:
         try:
             plain = self._orbax.load(step, abstract)
         except Exception as error:  # whatever a damaged file makes Orbax raise
-            raise UserError(
-                f"{self.folder}: checkpoint {step} cannot be restored ({_first_line(error)}): delete it to resume from "
-                "an earlier one, or train in another folder"
-            ) from error
+            raise self._damaged(step, ", or of another network or optimiser") from error
         self._check_shapes(step, plain, abstract)
         if _digest(plain) != self._about(step)["sha256"]:
-            raise UserError(
-                f"{self.folder}: checkpoint {step} is damaged: its numbers are not those that were saved: delete it to "
-                "resume from an earlier one"
-            )
+            raise self._damaged(step, ": its numbers are not those that were saved")
         plain = jax.tree.map(jnp.asarray, plain)
         return like.replace(**{**plain, "key": restored_key(plain["key"])})  # type: ignore[attr-defined]
+
+    def _damaged(self, step: int, how: str = "") -> UserError:
+        path = (self.folder / str(step)).absolute()
+        return UserError(
+            f"the checkpoint {path} is damaged{how}: delete it to resume from an earlier one, or train in another "
+            "folder"
+        )
 
     def _check_shapes(self, step: int, found: Any, expected: Any) -> None:
         """Refuses arrays of other shapes, which Orbax restores as they are."""
@@ -198,6 +199,22 @@ class Checkpoints:
                     f"{self.folder}: {what} could not be written ({_first_line(error)}): make room and start the "
                     "training again; the earlier ones are whole"
                 ) from error
+
+
+@functools.cache
+def _leave_out_echoes() -> None:
+    """Keeps `_ECHOES` off stderr.
+
+    For good: reads that Orbax gives up when another one fails end later, in threads of their own, and complain then.
+    """
+
+    def is_new(text: str) -> bool:
+        return not any(echo in text for echo in _ECHOES)
+
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(lambda record: is_new(str(record.msg)))
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda error: report(error) if is_new(str(error.exc_value)) else None
 
 
 def _check_metrics(path: Path, best: str | None) -> None:

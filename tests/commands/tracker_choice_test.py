@@ -52,6 +52,13 @@ def test_a_faulty_config_file_is_named_with_the_line(config_file, text, message)
         _tracker_choice.choose(str(config_file(text)))
 
 
+@pytest.mark.parametrize("name", ["smoke", "mdnet_procedural"])
+def test_the_configuration_of_a_training_is_called_that(name):
+    path = _tracker_choice.CONFIGS / f"{name}.py"
+    with pytest.raises(UserError, match=rf"{name}\.py is the configuration of a training: use train\.py --config /"):
+        _tracker_choice.choose(str(path))
+
+
 def test_a_config_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="there is no config file"):
         _tracker_choice.choose(str(tmp_path / "mine.py"))

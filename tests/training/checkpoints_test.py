@@ -2,7 +2,11 @@
 
 import contextlib
 import os
+import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -153,7 +157,7 @@ def test_another_shape_is_refused_in_words(opened, width):
 def test_another_optimiser_is_refused_in_words(opened):
     checkpoints = opened()
     saved(checkpoints, [7])
-    with pytest.raises(UserError, match=r"checkpoint 7 cannot be restored .* or train in another folder"):
+    with pytest.raises(UserError, match=r"kept/7 is damaged, or of another network or optimiser: .* train in another"):
         checkpoints.load(7, state_at(0, method="adamw"))
 
 
@@ -210,12 +214,59 @@ def test_a_flipped_byte_in_the_numbers_is_noticed(opened, tmp_path):
     noise = jax.random.normal(jax.random.key(0), (200, 200))  # large and of no pattern: it is stored as it is
     checkpoints.save(state.replace(params={**state.params, "head": {"w": noise}}), "whole")
     checkpoints.wait()
-    largest = max((tmp_path / "kept").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    largest = largest_file(tmp_path / "kept")
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 0xFF
     largest.write_bytes(bytes(content))
-    with pytest.raises(UserError, match="checkpoint 1 is damaged: its numbers are not those that were saved"):
+    with pytest.raises(UserError, match="kept/1 is damaged: its numbers are not those that were saved"):
         opened().load(1, state.replace(params={**state.params, "head": {"w": jnp.zeros((200, 200))}}))
+
+
+LOADS = """
+import gc, sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from jaxtrack.errors import UserError
+from jaxtrack.training.checkpoints import Checkpoints
+import checkpoints_test
+try:
+    Checkpoints(Path("kept"), keep=2).load(1, checkpoints_test.many_arrays())
+except UserError as error:
+    print(error)
+gc.collect()  # tasks that were left behind complain when they are collected, reads when they end
+time.sleep(0.5)
+"""
+
+
+def many_arrays():
+    noise = np.random.default_rng(0).standard_normal((80, 50, 50), np.float32)
+    return TrainState(jnp.int32(1), {f"w{i}": w for i, w in enumerate(noise)}, {}, {}, jax.random.key(0))
+
+
+def largest_file(folder):
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize("lost", ["most of the numbers", "_CHECKPOINT_METADATA", "state/manifest.ocdbt"])
+def test_a_damaged_checkpoint_is_one_sentence_and_nothing_beside_it(opened, tmp_path, lost):
+    checkpoints = opened()
+    checkpoints.save(many_arrays(), "whole")
+    checkpoints.wait()
+    checkpoint = tmp_path / "kept" / "1"
+    if lost == "most of the numbers":
+        os.truncate(largest_file(checkpoint), 1)
+    else:
+        (checkpoint / lost).unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS.format(tests=str(Path(__file__).parent))],
+        cwd=tmp_path,
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": ""},  # which may have warnings of its own
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(f"the checkpoint {checkpoint} is damaged[^\n]*: delete it[^\n]*\n", done.stdout)
+    assert done.stderr == ""
 
 
 # --- damaged files, and files of others ----------------------------------------------------------------------------
@@ -259,7 +310,7 @@ def test_a_checkpoint_without_what_is_noted_beside_it_is_named(opened, tmp_path,
     if content is not None:
         noted.write_bytes(content)
     for use in (lambda: opened().stage(1), lambda: opened().load(1, state_at(0))):
-        with pytest.raises(UserError, match=r"kept.*1.* is .*: delete"):
+        with pytest.raises(UserError, match=r"kept/1\b.* is damaged.*: delete"):
             use()
     assert (tmp_path / "kept" / "1" / "state").is_dir()
 

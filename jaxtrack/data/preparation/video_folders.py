@@ -124,17 +124,26 @@ def _vot_tracks(folder: Path, year: int) -> list[Track]:
 
 
 def otb_folders(root: Path, split: str) -> list[Video]:
-    """Folders in OTB's layout, `img/` beside `groundtruth_rect*.txt`; OTB's own with its exceptions."""
+    """Folders in OTB's layout, `img/` beside `groundtruth_rect*.txt`; OTB's own with its exceptions.
+
+    They are looked for where an evaluation looks, in `otb.search_roots`; of several with one name the first is taken.
+    """
     del split
+    roots = otb.search_roots(check_folder(root, "folders with img and groundtruth_rect.txt in them"))
+    files: dict[tuple[str, str], Path] = {}
+    for file in [file for folder in roots for file in sorted(folder.glob("*/groundtruth_rect*.txt"))]:
+        if (file.parent / "img").is_dir():
+            files.setdefault((file.parent.name, file.name), file)
+    if not files:
+        places = " or ".join(map(str, roots))
+        raise UserError(f"there is no folder X/img with X/groundtruth_rect.txt beside it in {places}")
     known = {(entry.folder, entry.annotation): entry for entry in otb_table.table()}
-    videos = []
-    for folder in sorted(check_folder(root, "folders with img and groundtruth_rect.txt in them").iterdir()):
-        files = sorted(folder.glob("groundtruth_rect*.txt")) if (folder / "img").is_dir() else []
-        for file in files:
-            entry = known.get((folder.name, file.name))
-            name = entry.name if entry else folder.name + file.stem.removeprefix("groundtruth_rect")
-            videos.append(Video(name, functools.partial(_otb_tracks, name, file, entry)))
-    return videos
+    return [_otb_video(file, known.get(key)) for key, file in files.items()]
+
+
+def _otb_video(file: Path, entry: otb_table.Entry | None) -> Video:
+    name = entry.name if entry else file.parent.name + file.stem.removeprefix("groundtruth_rect")
+    return Video(name, functools.partial(_otb_tracks, name, file, entry))
 
 
 def _otb_tracks(name: str, file: Path, entry: otb_table.Entry | None) -> list[Track]:

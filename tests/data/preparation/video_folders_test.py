@@ -124,6 +124,23 @@ def test_folders_in_otbs_layout_with_two_targets_and_rows_without_a_box(tmp_path
         second.read()
 
 
+def test_folders_in_otbs_layout_are_found_where_an_evaluation_finds_them(tmp_path):
+    for folder in ("Walk", "otb/Walk", "otb/Run", "other/Jump"):
+        write_image(tmp_path / folder / "img" / "0001.jpg")
+        write_lines(tmp_path / folder / "groundtruth_rect.txt", ["11,21,5,6"])
+    walk, run = video_folders.otb_folders(tmp_path, "train")
+    assert (walk.name, run.name) == ("Walk", "Run")
+    assert images(walk.read()[0], tmp_path / "Walk" / "img") == ["0001.jpg"]
+    assert images(run.read()[0], tmp_path / "otb" / "Run" / "img") == ["0001.jpg"]
+
+
+def test_where_folders_in_otbs_layout_were_looked_for_is_told(tmp_path):
+    write_lines(tmp_path / "OTB100" / "Walk" / "groundtruth_rect.txt", ["11,21,5,6"])  # no images
+    looked = rf"no folder X/img with X/groundtruth_rect\.txt beside it in {tmp_path} or {tmp_path}/OTB100$"
+    with pytest.raises(UserError, match=looked):
+        video_folders.otb_folders(tmp_path, "train")
+
+
 def test_otbs_own_sequences_keep_their_exceptions(test_data):
     videos = {video.name: video for video in video_folders.otb_folders(test_data / "otb", "train")}
     assert {"Jogging-1", "Jogging-2", "David"} <= set(videos)
