@@ -38,6 +38,12 @@ def trained(state, tmp_path):
     return write_weights(CONFIG, folder, types.SimpleNamespace(step=1000, **names.to_flax(state, NANO)), "mine")
 
 
+def forget(weights):
+    """Takes the configuration out of a record, as records of trainings had none once."""
+    record = weights.with_suffix(".json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"config": {}}))
+
+
 @pytest.fixture
 def shipped(trained, tmp_path, monkeypatch):
     """The same weights, packed as the only ones that come with jaxtrack; the user's folder is empty."""
@@ -75,6 +81,7 @@ def test_what_was_packed_can_be_packed_again_without_the_folder_of_its_training(
 
 def test_the_configuration_can_be_that_of_the_commands_config_file(trained, tmp_path, monkeypatch):
     (trained.parent / "config.json").write_text('{"name": "as an older version had it"}')
+    forget(trained)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "mine.py").write_text(
@@ -85,10 +92,17 @@ def test_the_configuration_can_be_that_of_the_commands_config_file(trained, tmp_
     assert store.read_meta(tmp_path / "a" / "mine.safetensors").config == provenance.to_json(CONFIG)
 
 
+def test_the_record_of_a_training_has_its_configuration(trained, tmp_path):
+    (trained.parent / "config.json").unlink()
+    assert run("pack", trained, "--command", "train", "--out", tmp_path / "a") == 0
+    assert store.read_meta(tmp_path / "a" / "mine.safetensors").config == provenance.to_json(CONFIG)
+
+
 @pytest.mark.parametrize("text", [None, "{", '{"name": "other"}', "NaN", "[" * 100_000])
 def test_without_the_configuration_that_it_was_trained_by_nothing_is_packed(trained, tmp_path, capsys, text):
     beside = trained.parent / "config.json"
     beside.unlink()
+    forget(trained)
     if text is not None:
         beside.write_text(text)
     line = error_of(capsys, "pack", trained, "--command", COMMAND, "--out", tmp_path / "a")
