@@ -1,7 +1,8 @@
-"""Boxes: formats, overlap, clipping; the same functions on numpy and on jax arrays.
+"""Boxes: formats, overlap, offsets, clipping; the same functions on numpy and on jax arrays.
 
 A box is `[..., 4]` = (x, y, w, h): top-left corner and size in continuous pixel coordinates, 0-based, so that
 pixel (0, 0) covers [0, 1) x [0, 1). Corner form (`xyxy`) and centre form (`cxcywh`) are named where they occur.
+Files of most benchmarks count pixels from 1: `zero_based` at reading and `as_in_files` at writing are numpy alone.
 """
 
 from types import ModuleType
@@ -43,6 +44,30 @@ def box_from_cxcywh(box_cxcywh: Array) -> Array:
     )
 
 
+def zero_based(rows: np.ndarray, origin: float = 1.0) -> np.ndarray:
+    """Boxes or points of a file in our coordinates. This and `as_in_files` are all that knows how files count pixels.
+
+    Args:
+      rows: `[..., K]`, K >= 2, whose first two numbers are x and y; sizes and what else follows stay as they are.
+      origin: what the file calls the first pixel: 1 as MATLAB does, or 0.
+
+    Returns:
+      `float64 [..., K]`.
+    """
+    rows = np.asarray(rows, np.float64)
+    return rows - _shift(rows, origin)
+
+
+def as_in_files(boxes: np.ndarray, origin: float = 1.0) -> np.ndarray:
+    """Our boxes or points as a file has them that calls the first pixel `origin`; the inverse of `zero_based`."""
+    boxes = np.asarray(boxes, np.float64)
+    return boxes + _shift(boxes, origin)
+
+
+def _shift(rows: np.ndarray, origin: float) -> np.ndarray:
+    return np.where(np.arange(rows.shape[-1]) < 2, origin, 0.0)
+
+
 def area(box: Array) -> Array:
     """Area in square pixels, 0 where a side is negative; `[..., 4]` to `[...]`."""
     xp = _namespace(box)
@@ -72,6 +97,34 @@ def iou(a: Array, b: Array) -> Array:
     union = area(a) + area(b) - shared
     tiny = np.finfo(np.dtype(union.dtype)).tiny
     return shared / xp.maximum(union, tiny)
+
+
+def encode(box: Array, target: Array) -> Array:
+    """Offsets that lead from boxes of positive size to others (R-CNN's); `[..., 4]`, `[..., 4]` to `[..., 4]`.
+
+    (dx, dy, dw, dh): how far the target's centre is from the box's, in the box's sides, and the logarithms of the
+    target's sides over the box's. Shapes are broadcast against each other from equal ranks.
+    """
+    return encode_cxcywh(cxcywh_from_box(box), cxcywh_from_box(target))
+
+
+def encode_cxcywh(box_cxcywh: Array, target_cxcywh: Array) -> Array:
+    """`encode` of boxes in centre form."""
+    xp, sides = _namespace(box_cxcywh, target_cxcywh), box_cxcywh[..., 2:]
+    shift = (target_cxcywh[..., :2] - box_cxcywh[..., :2]) / sides
+    return xp.concatenate([shift, xp.log(target_cxcywh[..., 2:] / sides)], axis=-1)
+
+
+def decode(box: Array, offsets: Array) -> Array:
+    """The boxes to which the offsets of `encode` lead; `[..., 4]`, `[..., 4]` to `[..., 4]`."""
+    return box_from_cxcywh(decode_cxcywh(cxcywh_from_box(box), offsets))
+
+
+def decode_cxcywh(box_cxcywh: Array, offsets: Array) -> Array:
+    """`decode` of and to boxes in centre form."""
+    xp, sides = _namespace(box_cxcywh, offsets), box_cxcywh[..., 2:]
+    centre = box_cxcywh[..., :2] + offsets[..., :2] * sides
+    return xp.concatenate([centre, sides * xp.exp(offsets[..., 2:])], axis=-1)
 
 
 def clip(box: Array, size: Array) -> Array:

@@ -25,6 +25,23 @@ def test_corner_and_centre_form_of_a_box_worked_by_hand():
     np.testing.assert_array_equal(boxes.cxcywh_from_box(box), [12, 23, 4, 6])
 
 
+@pytest.mark.parametrize(
+    ("in_file", "origin", "ours"),
+    [
+        ((1, 1, 2, 3), 1, (0, 0, 2, 3)),  # MATLAB's first pixel is 1
+        ((11.5, 21, 30, 40), 1, (10.5, 20, 30, 40)),
+        ((0, 0, 2, 3), 0, (0, 0, 2, 3)),
+        ((4, 6), 1, (3, 5)),  # a point
+        ((np.nan,) * 4, 1, (np.nan,) * 4),
+    ],
+)
+def test_files_that_count_pixels_from_1_move_the_corner_and_not_the_size(in_file, origin, ours):
+    np.testing.assert_array_equal(boxes.zero_based(np.array(in_file), origin), ours)
+    np.testing.assert_array_equal(boxes.as_in_files(np.array(ours, np.float32), origin), in_file)
+    assert boxes.zero_based(np.array(in_file, np.float32)).dtype == np.float64
+    assert boxes.as_in_files(np.array(ours, np.float32)).dtype == np.float64
+
+
 @given(box_pairs())
 def test_converting_there_and_back_gives_the_box(pair):
     box = pair[0]
@@ -73,3 +90,26 @@ def test_clipping_keeps_what_lies_inside_the_image(pair):
 def test_a_forgotten_axis_is_an_error_not_a_broadcast():
     with pytest.raises(ValueError, match="equal shape"):
         boxes.iou(np.zeros((3, 4)), np.zeros(4))
+
+
+def test_the_offsets_of_a_box_worked_by_hand():
+    """Centre 10 of 100 to the right and 5 of 50 up; twice as wide, half as high."""
+    box, target = np.array([0.0, 0, 100, 50]), np.array([-40.0, 7.5, 200, 25])
+    expected = np.array([0.1, -0.1, np.log(2), np.log(0.5)])
+    np.testing.assert_allclose(boxes.encode(box, target), expected, atol=1e-12)
+    np.testing.assert_allclose(boxes.encode(jnp.asarray(box), jnp.asarray(target)), expected, atol=1e-6)
+    np.testing.assert_allclose(boxes.decode(box, expected), target, atol=1e-12)
+    np.testing.assert_allclose(boxes.decode(jnp.asarray(box), jnp.asarray(expected)), target, rtol=1e-6)
+    # In centre form: the same offsets, (50, 25) to (60, 20).
+    centred = np.array([50.0, 25, 100, 50]), np.array([60.0, 20, 200, 25])
+    np.testing.assert_allclose(boxes.encode_cxcywh(*centred), expected, atol=1e-12)
+    np.testing.assert_allclose(boxes.decode_cxcywh(centred[0], expected), centred[1], atol=1e-12)
+
+
+@given(box_pairs())
+def test_the_offsets_between_two_boxes_lead_from_one_to_the_other(pair):
+    box, target = pair
+    np.testing.assert_allclose(boxes.decode(box, boxes.encode(box, target)), target, atol=1e-9)
+    np.testing.assert_array_equal(boxes.encode(box, box), np.zeros_like(box))
+    one = boxes.encode(box, target[:1])
+    np.testing.assert_array_equal(one, boxes.encode(box, np.broadcast_to(target[:1], box.shape)))

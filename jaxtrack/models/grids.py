@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtrack import boxes
+
 ANCHOR_RATIOS = (0.33, 0.5, 1.0, 2.0, 3.0)  # height / width
 ANCHOR_SCALE = 8
 Kind = Literal["anchors", "points", "tokens"]
@@ -82,11 +84,10 @@ def decode(kind: Kind, side: int, stride: int, parts: jax.Array, centre_px: floa
     if kind == "tokens":
         raise ValueError("a token's box has nothing to do with where its cell lies")
     fixed = anchors(kind, side, stride, centre_px).reshape((1,) * (parts.ndim - 2) + (-1, 4))
-    centres, sizes = fixed[..., :2], fixed[..., 2:]
     if kind == "points":
-        middles = centres + (parts[..., 2:] - parts[..., :2]) / 2
+        middles = fixed[..., :2] + (parts[..., 2:] - parts[..., :2]) / 2
         return jnp.concatenate([middles, parts[..., :2] + parts[..., 2:]], axis=-1)
-    return jnp.concatenate([centres + parts[..., :2] * sizes, jnp.exp(parts[..., 2:]) * sizes], axis=-1)
+    return boxes.decode_cxcywh(jnp.asarray(fixed), jnp.asarray(parts))
 
 
 def candidates(kind: Kind, stride: int, cls: jax.Array, loc: jax.Array) -> Candidates:

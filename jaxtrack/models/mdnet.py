@@ -31,6 +31,7 @@ class Architecture:
       context: sides of the crop over sides of the box.
       mean_rgb: what is subtracted from the channels of an image, and the colour outside of it; 0..255.
       files: architectures of weights that hold a backbone alone, which this one may begin with.
+      shallower: architectures without this one's last hidden layer, whose weights a tracker may begin with.
     """
 
     backbone: nn.Module
@@ -39,6 +40,7 @@ class Architecture:
     context: float = 107 / 75
     mean_rgb: tuple[float, float, float] = (vgg_m.MEAN, vgg_m.MEAN, vgg_m.MEAN)
     files: tuple[str, ...] = ("vgg_m",)
+    shallower: tuple[str, ...] = ()
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -48,6 +50,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mdnet_vggm_py": Architecture(VGGM(normalisation="py_mdnet"), context=139 / 107),
     # A narrow one that a few CPU cores can train.
     "mdnet_small": Architecture(VGGM((32, 64, 128)), MDNetHead(256)),
+    # RankLoc's "three fully connected layers" taken as three hidden ones and a classifier.
+    "mdnet_vggm_hidden3": Architecture(VGGM(), MDNetHead(hidden=3), shallower=("mdnet_vggm",)),
+    "mdnet_small_hidden3": Architecture(VGGM((32, 64, 128)), MDNetHead(256, hidden=3), shallower=("mdnet_small",)),
     **{
         f"mdnet_{name}": Architecture(each.module, MDNetHead(), each.input_px, each.context, each.mean_rgb, each.files)
         for name, each in backbones.BACKBONES.items()
@@ -100,7 +105,7 @@ def initial(architecture: Architecture, key: jax.Array) -> dict[str, Any]:
 
 def stored(params: dict[str, Any]) -> dict[str, Any]:
     """What is kept of trained parameters: the branches, one for each training sequence, are of no use to others."""
-    return {"backbone": params["backbone"], "head": {name: params["head"][name] for name in ("fc4", "fc5")}}
+    return {"backbone": params["backbone"], "head": vgg_m.embedding(params["head"])}
 
 
 def shapes(architecture: Architecture) -> dict[str, Any]:

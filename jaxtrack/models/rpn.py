@@ -26,21 +26,28 @@ class AnchorHead(nn.Module):
     """RPN2T's head: a 3 x 3 convolution, ReLU, then two 1 x 1 convolutions side by side, one for each of its losses.
 
     The 3 x 3 convolution, `conv`, has the same name and shape as `ProposalHead`'s, whose weights it starts from.
+
+    Attributes:
+      width: its channels.
+      dropout: share of its outputs that is dropped in training.
     """
 
     width: int = WIDTH
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Scores of background and target in each cell, before any softmax.
 
         Args:
           x: `float32 [B, h, w, C]`, conv5 after ReLU.
+          train: drop; asks for the random key "dropout" (`rngs={"dropout": key}`).
 
         Returns:
           `[B, h, w, 2]` twice: of the cells whose anchors match the target (the paper's a_i), and of all cells (q_i).
         """
         x = nn.relu(Conv(self.width, 3, 1, 1, name="conv", **_NEW)(x))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return Conv(2, name="masked_scores", **_NEW)(x), Conv(2, name="all_scores", **_NEW)(x)
 
 

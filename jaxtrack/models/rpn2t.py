@@ -108,9 +108,15 @@ def features(
     return jax.lax.map(one, boxes, batch_size=_TOGETHER)
 
 
-def cell_scores(architecture: Architecture, head: Any, maps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The two pairs of scores in each cell, `float32 [N, 14, 14, 2]` each, of maps `[N, 14, 14, C]`."""
-    return architecture.head.apply({"params": head}, maps.astype(jnp.float32))  # type: ignore[return-value]
+def cell_scores(
+    architecture: Architecture, head: Any, maps: jax.Array, key: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """The two pairs of scores in each cell, `float32 [N, 14, 14, 2]` each, of maps `[N, 14, 14, C]`.
+
+    With a random key the head's dropout drops, as it learns.
+    """
+    drop = {} if key is None else {"train": True, "rngs": {"dropout": key}}
+    return architecture.head.apply({"params": head}, maps.astype(jnp.float32), **drop)  # type: ignore[return-value]
 
 
 def in_parts(function: Any, maps: jax.Array) -> Any:

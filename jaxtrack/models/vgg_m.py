@@ -20,6 +20,8 @@ INPUT_PX = 107
 FEATURE_CELLS = 3  # Side of the last map of such an input.
 MEAN = 128.0  # What is subtracted from every channel of an image.
 LOCATION = 4  # Numbers of the location feature.
+EMBEDDINGS = ("fc4", "fc5", "fc5b")
+"""Names of the hidden fully connected layers, of which a network has the first two or all three."""
 
 _HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 _GAUSSIAN = nn.initializers.normal(0.01)
@@ -69,19 +71,27 @@ class VGGM(nn.Module):
 
 
 class MDNetHead(nn.Module):
-    """fc4, fc5 and fc6, the last one with a branch for each training sequence.
+    """fc4, fc5 and fc6, the last one with a branch for each training sequence; or one more layer, fc5b, before fc6.
 
     Whether a location feature is read is a property of the variables: they are initialised with one or without.
 
     Attributes:
-      width: of fc4 and fc5.
+      width: of the hidden layers.
       branches: of fc6: K in training, one for a tracker.
-      dropout: share of fc4's and of fc5's outputs that is dropped in training.
+      dropout: share of the hidden layers' outputs that is dropped in training.
+      hidden: how many layers there are before fc6, 2 or 3; with 3, RankLoc's "three fully connected layers" are an
+        embedding beside which fc6 is a classifier of its own.
     """
 
     width: int = 512
     branches: int = 1
     dropout: float = 0.5
+    hidden: Literal[2, 3] = 2
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of all layers, the last one with branches; without its training sequences a network has the others."""
+        return (*EMBEDDINGS[: self.hidden], "fc6")
 
     @nn.compact
     def __call__(
@@ -97,13 +107,13 @@ class MDNetHead(nn.Module):
         Args:
           features: `float32 [B, D]`, the backbone's map flattened in its own order (row, column, channel).
           location: `float32 [B, 4]`, (x / W, y / H, w / W, h / H) of each sample's box in its frame, or None; it joins
-            fc5's output after the dropout, so that it is never dropped.
+            the last hidden layer's output after the dropout, so that it is never dropped.
           branch: of fc6, may be traced.
           train: drop; asks for the random key "dropout" (`rngs={"dropout": key}`).
         """
         chex.assert_rank(features, 2)
         x = features
-        for name in ("fc4", "fc5"):
+        for name in EMBEDDINGS[: self.hidden]:
             dense = nn.Dense(self.width, kernel_init=_GAUSSIAN, bias_init=nn.initializers.constant(0.1), name=name)
             x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(dense(x)))
         if location is not None:
@@ -130,10 +140,15 @@ def with_new_branch(params: Mapping[str, Any], key: jax.Array, *, location: bool
     """A head's parameters with a single, new branch of fc6, as a tracker starts with; the trained ones are discarded.
 
     Args:
-      params: of a `MDNetHead`, `{"fc4", "fc5", ...}`; imported weights have no fc6.
+      params: of a `MDNetHead`, `{"fc4", "fc5", ...}`; stored weights have no fc6.
       key: random key of the branch's weights, normal with standard deviation 0.01; its bias is 0.
       location: whether the branch reads a location feature.
     """
     width = params["fc5"]["bias"].shape[0] + (LOCATION if location else 0)
     fc6 = {"kernel": _GAUSSIAN(key, (1, width, 2), jnp.float32), "bias": jnp.zeros((1, 2), jnp.float32)}
-    return {"fc4": params["fc4"], "fc5": params["fc5"], "fc6": fc6}
+    return {**embedding(params), "fc6": fc6}
+
+
+def embedding(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The hidden layers of a head's parameters: what videos share."""
+    return {name: params[name] for name in EMBEDDINGS if name in params}

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrack.data.naming import match_name
-from jaxtrack.errors import UserError
+from jaxtrack.errors import UserError, check_shares
 from jaxtrack.images import Frame
 from jaxtrack.online import framework
 from jaxtrack.online.framework import Framework, Model, State
@@ -44,6 +44,13 @@ def tracker(config: Framework, model: Model, new_head: Callable[[Any, jax.Array]
     return Tracker(init=init, step=step)
 
 
+def check_dropout(config: Any) -> None:
+    """Raises `UserError` where the dropout of a configuration is no share, or all."""
+    check_shares(config, "dropout")
+    if config.dropout == 1:
+        raise UserError("dropout of Config must be less than 1: nothing would be learnt")
+
+
 def check_layers(config: Framework, layers: tuple[str, ...]) -> None:
     """Raises `UserError` where layers are to learn fast that are not among a head's."""
     for name in config.mining.fast_layers:
@@ -63,7 +70,7 @@ def params(
     key: jax.Array,
     *,
     fitting: tuple[str, ...] = (),
-    backbones: tuple[str, ...] = (),
+    parts: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The parameters of a network, `{"backbone", "head"}`.
 
@@ -73,7 +80,8 @@ def params(
       weights: name or path of a file, or `RANDOM`.
       key: random key of random weights.
       fitting: architectures beside its own whose weights the network takes.
-      backbones: architectures of whose weights it takes the backbone, or the layers of it that it has.
+      parts: architectures of whose weights it takes what it has, too: the layers of its backbone, all of which must be
+        there, and of its head, where others stay random.
 
     Raises:
       UserError: there are no such weights, or they are of another network.
@@ -88,9 +96,11 @@ def params(
     variables, meta = store.load(path)
     if meta.architecture in (architecture, *fitting):
         return networks.stored(variables["params"])
-    if meta.architecture in backbones:
-        random, loaded = drawn(), variables["params"]["backbone"]
-        started = {**random, "backbone": {name: loaded.get(name) for name in random["backbone"]}}
+    if meta.architecture in parts:
+        random, loaded = drawn(), variables["params"]
+        backbone = {name: loaded["backbone"].get(name) for name in random["backbone"]}
+        head = {name: loaded.get("head", {}).get(name, layer) for name, layer in random["head"].items()}
+        started = {"backbone": backbone, "head": head}
         if jax.tree.map(jnp.shape, started) == jax.tree.map(jnp.shape, random):
             return started
     raise UserError(f"{path} holds weights of {meta.architecture}, not of {architecture}")

@@ -1,8 +1,8 @@
 """Box regression by ridge regression, learnt once from the first frame (MDNet, after R-CNN).
 
-A box p and its target g, with centres (x, y), give the offsets ((gx - px) / pw, (gy - py) / ph, ln(gw / pw),
-ln(gh / ph)); four linear functions of the box's features are to say them. There are fewer samples (1000) than features
-(4608), so the equations are solved in the samples: weights = X' (X X' + penalty I)^-1 Y.
+Four linear functions of a box's features are to say the offsets from it to the target (`jaxtrack.boxes.encode`). There
+are fewer samples (1000) than features (4608), so the equations are solved in the samples: weights = X' (X X' +
+penalty I)^-1 Y.
 """
 
 from typing import Literal, NamedTuple
@@ -21,19 +21,6 @@ class Regressor(NamedTuple):
 
     weights: jax.Array
     bias: jax.Array
-
-
-def encode(boxes: jax.Array, target: jax.Array) -> jax.Array:
-    """Offsets that lead from boxes `[N, 4]` of positive size to the target `[4]`; `[N, 4]`."""
-    p, g = boxes_lib.cxcywh_from_box(boxes), boxes_lib.cxcywh_from_box(target)[None]
-    return jnp.concatenate([(g[:, :2] - p[:, :2]) / p[:, 2:], jnp.log(g[:, 2:] / p[:, 2:])], axis=-1)
-
-
-def decode(boxes: jax.Array, offsets: jax.Array) -> jax.Array:
-    """The boxes to which offsets lead; `[N, 4]`, `[N, 4]` to `[N, 4]`."""
-    p = boxes_lib.cxcywh_from_box(boxes)
-    moved = [p[:, :2] + offsets[:, :2] * p[:, 2:], p[:, 2:] * jnp.exp(offsets[:, 2:])]
-    return boxes_lib.box_from_cxcywh(jnp.concatenate(moved, axis=-1))
 
 
 def fit(
@@ -69,7 +56,7 @@ def fit(
     def mean(values: jax.Array) -> jax.Array:
         return jnp.sum(jnp.where(counts, values, 0.0), axis=0, keepdims=True) / number  # [1, K]
 
-    x, y = features.astype(jnp.float32), encode(boxes, target)
+    x, y = features.astype(jnp.float32), boxes_lib.encode(boxes, target[None])
     y_mean = mean(y)
     x_mean = mean(x) if constant == "free" else jnp.zeros_like(x[:1])
     x, y = (jnp.where(counts, values - middle, 0.0) for values, middle in ((x, x_mean), (y, y_mean)))
@@ -102,7 +89,7 @@ def predict(regressor: Regressor, features: jax.Array, boxes: jax.Array, size: j
       `float32 [K, 4]`.
     """
     offsets = jnp.matmul(features.astype(jnp.float32), regressor.weights, precision=jax.lax.Precision.HIGHEST)
-    found = decode(boxes, offsets + regressor.bias[None])
+    found = boxes_lib.decode(boxes, offsets + regressor.bias[None])
     if size is None:
         return found
     left = size.astype(jnp.float32)[::-1][None] - boxes[:, :2]

@@ -8,8 +8,7 @@ Where this differs from the reference implementations:
 * Boxes are not rounded to whole pixels, nor are crops.
 * Every loop has a fixed shape: samples are drawn with a surplus and filtered, never until there are enough.
 * Streams of samples pass over fewer than a batch's worth of rows in one order (`jaxtrack.online.mining.stream`).
-* RankLoc's paper leaves much open; fields below name the point (R1 to R17) of docs/mdnet.md that they decide. One has
-  none: the location joins fc5's output, before fc6 (R6).
+* RankLoc's paper leaves much open; fields below name the point (R1 to R17) of docs/mdnet.md that they decide.
 """
 
 import dataclasses
@@ -20,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrack.data.naming import Named
-from jaxtrack.errors import UserError, check_choices, check_numbers, check_shares
+from jaxtrack.errors import check_choices, check_numbers
 from jaxtrack.losses import margin_ranking
 from jaxtrack.models import backbones, vgg_m
 from jaxtrack.models import mdnet as models
@@ -33,8 +32,6 @@ from jaxtrack.tracker import Tracker, explain_params
 
 Location = Literal["none", "normalised", "printed"]
 LocationOf = Literal["box", "crop"]
-
-_LAYERS = ("fc4", "fc5", "fc6")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +65,12 @@ class Config:
     """What MDNet and its relatives need besides their weights."""
 
     architecture: str = "mdnet_vggm"
-    """The network (`jaxtrack.models.mdnet.ARCHITECTURES`)."""
+    """The network (`jaxtrack.models.mdnet.ARCHITECTURES`). The location joins the last hidden layer's output, before
+    fc6: fc5's, or that of a third one, fc5b, in the networks whose names end with "_hidden3" (R6)."""
     weights: str = dataclasses.field(default="mdnet", metadata={"identity": False})
     """A .safetensors file, or the name of one in $JAXTRACK_WEIGHTS, ./weights or among those that come with jaxtrack;
-    "random" takes random numbers. Where the file holds a backbone alone, fc4 and fc5 are random."""
+    "random" takes random numbers. Where the file holds a backbone alone, the hidden layers are random; where a
+    "_hidden3" network begins with weights of the one with two hidden layers, fc5b is."""
     framework: Framework = Framework()
     """How it tracks and learns."""
     loss: Ranking = Ranking()
@@ -81,15 +80,14 @@ class Config:
     location_of: LocationOf = "box"
     """Whether it is that of the box or of the region that the network sees (R8)."""
     dropout: float = 0.5
-    """Share of fc4's and of fc5's outputs that is dropped while it learns (R9); never of the location feature."""
+    """Share of the hidden layers' outputs that is dropped while it learns (R9); never of the location feature."""
 
     def __post_init__(self) -> None:
-        """Refuses location features and layers that there are not, and a dropout of everything."""
+        """Refuses location features, networks and layers that there are not, and a dropout of everything."""
         check_choices(self, location=Location, location_of=LocationOf)
-        check_shares(self, "dropout")
-        if self.dropout == 1:
-            raise UserError("dropout of Config must be less than 1: nothing would be learnt")
-        loading.check_layers(self.framework, _LAYERS)
+        loading.check_dropout(self)
+        network = models.ARCHITECTURES[loading.architecture_name(models, self.architecture)]
+        loading.check_layers(self.framework, network.head.layers)
 
 
 def _on(name: str, backbone: backbones.Backbone) -> Config:
@@ -201,7 +199,8 @@ def _location(config: Config, architecture: models.Architecture, boxes: jax.Arra
 def init_params(config: Config, key: jax.Array) -> dict[str, Any]:
     """The weights, `{"backbone", "head"}`; `UserError` where there are none that fit."""
     name = _architecture(config)
-    return loading.params(models, name, config.weights, key, backbones=models.ARCHITECTURES[name].files)
+    network = models.ARCHITECTURES[name]
+    return loading.params(models, name, config.weights, key, parts=(*network.files, *network.shallower))
 
 
 def weights_sha256(config: Config) -> str | None:

@@ -6,8 +6,7 @@ matches the target, the other in all cells. The paper's second contribution is a
 pixels instead of 203 that has learnt to make the teacher's map.
 
 Where this differs from the paper: nowhere knowingly, but it leaves much open. Fields below name the point (P1 to P8) of
-docs/mdnet.md that they decide; dropout has none, there is no such layer (P5). Boxes are not rounded, loops have fixed
-shapes, as in `jaxtrack.trackers.mdnet`.
+docs/mdnet.md that they decide. Boxes are not rounded, loops have fixed shapes, as in `jaxtrack.trackers.mdnet`.
 
 A sample is a map of 14 x 14 x 256 numbers. The default configuration keeps 500 of the first frame and 101 x 50 newer
 positives, 21 x 200 negatives: 9,750 samples, in bfloat16 0.98 GB of state, in float32 1.96 GB. While the first frame is
@@ -86,9 +85,12 @@ class Config:
     """What it learns by."""
     score: Score = Score()
     """How it judges."""
+    dropout: float = 0.0
+    """Share of the 3 x 3 convolution's outputs that is dropped while it learns (P5); the paper mentions none."""
 
     def __post_init__(self) -> None:
-        """Refuses layers that there are not."""
+        """Refuses layers that there are not, and a dropout of everything."""
+        loading.check_dropout(self)
         loading.check_layers(self.framework, ("conv", *models.SCORES))
 
 
@@ -121,6 +123,9 @@ def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
 def model_of(config: Config, architecture: models.Architecture) -> Model:
     """What the framework asks of the network."""
     loss, mask = config.loss, architecture.mask(config.loss.threshold)
+    architecture = dataclasses.replace(
+        architecture, head=dataclasses.replace(architecture.head, dropout=config.dropout)
+    )
     weights = {"alpha": loss.alpha, "beta": loss.beta}
 
     def score(head: Any, samples: Samples) -> jax.Array:
@@ -131,8 +136,7 @@ def model_of(config: Config, architecture: models.Architecture) -> Model:
         return models.in_parts(of_maps, samples.features)
 
     def batch_loss(head: Any, samples: Samples, labels: jax.Array, key: jax.Array) -> jax.Array:
-        del key  # no dropout (P5)
-        scores = models.cell_scores(architecture, head, samples.features)
+        scores = models.cell_scores(architecture, head, samples.features, key)
         return anchors.anchor_loss(*scores, labels, mask, over=loss.over, **weights)
 
     return Model(

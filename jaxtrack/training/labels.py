@@ -124,8 +124,7 @@ def anchor_labels(
     target = boxes.box_from_xyxy(target_xyxy)
     overlap = boxes.iou(jnp.asarray(boxes.box_from_cxcywh(anchors)), jnp.broadcast_to(target, anchors.shape))  # [N]
     centre = boxes.cxcywh_from_box(target)
-    offsets = (centre[None, :2] - anchors[:, :2]) / anchors[:, 2:]
-    deltas = jnp.concatenate([offsets, jnp.log(centre[None, 2:] / anchors[:, 2:])], axis=-1)
+    deltas = boxes.encode_cxcywh(jnp.asarray(anchors), centre[None])
 
     positive_key, negative_key, pair_key = jax.random.split(key, 3)
     positive = random_subset(positive_key, overlap > config.upper, config.positives)

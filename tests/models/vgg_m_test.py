@@ -84,12 +84,23 @@ def test_the_head_has_the_papers_layers():
     assert variables["params"]["fc6"]["kernel"].shape == (3, 516, 2)
 
 
+def test_with_a_third_hidden_layer_the_others_keep_their_names_and_shapes():
+    features, location = jax.ShapeDtypeStruct((5, 4608), jnp.float32), jax.ShapeDtypeStruct((5, 4), jnp.float32)
+    two, three = (
+        jax.eval_shape(MDNetHead(branches=3, hidden=hidden).init, jax.random.key(0), features, location)["params"]
+        for hidden in (2, 3)
+    )
+    assert {name: three[name] for name in two} == two
+    assert {name: sizes(three)[name] for name in three.keys() - two} == {"fc5b": 512 * 512 + 512}
+    assert (MDNetHead().layers, MDNetHead(hidden=3).layers) == (("fc4", "fc5", "fc6"), ("fc4", "fc5", "fc5b", "fc6"))
+
+
 def test_its_initial_weights_are_mdnets():
-    params = jax.jit(MDNetHead(256, branches=4).init)(jax.random.key(0), normal(1, 512))["params"]
-    for name in ("fc4", "fc5", "fc6"):
+    params = jax.jit(MDNetHead(256, branches=4, hidden=3).init)(jax.random.key(0), normal(1, 512))["params"]
+    for name in ("fc4", "fc5", "fc5b", "fc6"):
         assert abs(np.std(params[name]["kernel"]) - 0.01) < 5e-4
-    assert (params["fc4"]["bias"] == 0.1).all()
-    assert (params["fc5"]["bias"] == 0.1).all()
+    for name in ("fc4", "fc5", "fc5b"):
+        assert (params[name]["bias"] == 0.1).all()
     assert (params["fc6"]["bias"] == 0).all()
     first, second = params["fc6"]["kernel"][:2]
     assert not np.array_equal(first, second)
@@ -97,15 +108,16 @@ def test_its_initial_weights_are_mdnets():
 
 def by_hand(params, features, location, branch):
     x = features
-    for name in ("fc4", "fc5"):
+    for name in ("fc4", "fc5", "fc5b")[: len(params) - 1]:
         x = np.maximum(x @ np.asarray(params[name]["kernel"]) + np.asarray(params[name]["bias"]), 0)
     x = x if location is None else np.concatenate([x, location], 1)
     return x @ np.asarray(params["fc6"]["kernel"])[branch] + np.asarray(params["fc6"]["bias"])[branch]
 
 
+@pytest.mark.parametrize("hidden", [2, 3])
 @pytest.mark.parametrize("location", [None, LOCATIONS])
-def test_scores_are_those_of_the_branch_asked_for(location):
-    head = MDNetHead(8, branches=3)
+def test_scores_are_those_of_the_branch_asked_for(location, hidden):
+    head = MDNetHead(8, branches=3, hidden=hidden)
     params = random_params(head, FEATURES, *([] if location is None else [location]))
     apply = jax.jit(lambda branch: head.apply({"params": params}, FEATURES, location, branch=branch))
     for branch in range(3):
@@ -153,6 +165,19 @@ def test_training_drops_half_of_fc4_and_of_fc5_and_no_location():
     assert (np.abs(kept - width / 4) < 45).all()
 
 
+def test_a_third_hidden_layer_is_dropped_from_too_and_the_location_joins_behind_it():
+    width = 400
+    head = MDNetHead(width, hidden=3)
+    params = jax.tree.map(jnp.zeros_like, random_params(head, FEATURES, LOCATIONS))
+    params["fc5b"]["bias"] = jnp.ones(width)
+    params["fc6"]["kernel"] = params["fc6"]["kernel"].at[0, :width, 0].set(1.0).at[0, width, 1].set(1.0)
+    out = head.apply({"params": params}, FEATURES, LOCATIONS, train=True, rngs={"dropout": jax.random.key(0)})
+    # What is kept, half of 400 with a deviation of 10, is doubled.
+    assert (np.abs(out[:, 0] / 2 - width / 2) < 50).all()
+    assert np.unique(out[:, 0]).size > 1
+    np.testing.assert_allclose(out[:, 1], LOCATIONS[:, 0], rtol=1e-6)
+
+
 def test_a_tracker_starts_with_one_new_branch():
     head = MDNetHead(300, branches=5)
     params = random_params(head, FEATURES, LOCATIONS)
@@ -163,6 +188,8 @@ def test_a_tracker_starts_with_one_new_branch():
     assert abs(np.std(fresh["fc6"]["kernel"]) - 0.01) < 1.5e-3
     assert (fresh["fc6"]["bias"] == 0).all()
     assert MDNetHead(300).apply({"params": fresh}, FEATURES, LOCATIONS).shape == (6, 2)
+    deep = {**params, "fc5b": params["fc5"]}
+    assert with_new_branch(deep, jax.random.key(7), location=True)["fc5b"] is deep["fc5b"]
     imported = {name: params[name] for name in ("fc4", "fc5")}
     fresh = with_new_branch(imported, jax.random.key(7), location=False)
     assert MDNetHead(300).apply({"params": fresh}, FEATURES).shape == (6, 2)

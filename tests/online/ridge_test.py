@@ -110,13 +110,6 @@ def test_features_that_are_too_large_for_the_solution_leave_boxes_as_they_are(co
     np.testing.assert_allclose(ridge.predict(regressor, features, boxes), boxes, atol=1e-4)
 
 
-def test_offsets_lead_from_every_box_to_the_target():
-    _, boxes, _ = problem()
-    found = ridge.encode(boxes, TARGET)
-    np.testing.assert_allclose(found, offsets(boxes), atol=1e-5)
-    np.testing.assert_allclose(ridge.decode(boxes, found), np.tile(TARGET, (40, 1)), rtol=1e-5)
-
-
 def test_boxes_come_nearer_to_the_target_also_those_that_were_not_learnt_from():
     features, boxes, valid = problem()
     regressor = fit(features, boxes, TARGET, valid, penalty=100.0)

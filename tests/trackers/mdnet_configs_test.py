@@ -1,6 +1,7 @@
 """Configurations of MDNet and RankLoc: constants of the references, weights, backbones."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -158,6 +159,45 @@ def test_of_a_file_with_a_backbone_alone_its_layers_are_taken_and_the_head_is_ra
     content["params"]["backbone"]["conv3"] = {"kernel": np.zeros(3), "bias": np.zeros(3)}
     with pytest.raises(UserError, match=r"vgg_m\.safetensors holds weights of vgg_m, not of mdnet_tiny"):
         mdnet.init_params(config, jax.random.key(0))
+
+
+DEEP = dataclasses.replace(TINY, head=MDNetHead(16, hidden=3), shallower=("mdnet_tiny",))
+
+
+def test_a_network_with_a_third_hidden_layer_begins_with_weights_of_one_with_two(monkeypatch, tmp_path):
+    monkeypatch.setitem(ARCHITECTURES, "mdnet_tiny", TINY)
+    monkeypatch.setitem(ARCHITECTURES, "mdnet_tiny_hidden3", DEEP)
+    two, three = (models.stored(models.initial(each, jax.random.key(1))) for each in (TINY, DEEP))
+    paths = {
+        name: str(store.save(tmp_path, name, {"params": params}, store.Meta(name, "a test", "")))
+        for name, params in (("mdnet_tiny", two), ("mdnet_tiny_hidden3", three))
+    }
+
+    def loaded(network, weights):
+        return mdnet.init_params(Config(architecture=network, weights=weights), jax.random.key(0))
+
+    same = functools.partial(jax.tree.map, np.testing.assert_array_equal)
+    same(loaded("mdnet_tiny", paths["mdnet_tiny"]), two)
+    same(loaded("mdnet_tiny_hidden3", paths["mdnet_tiny_hidden3"]), three)
+    found, random = loaded("mdnet_tiny_hidden3", paths["mdnet_tiny"]), loaded("mdnet_tiny_hidden3", "random")
+    same(found, {"backbone": two["backbone"], "head": {**two["head"], "fc5b": random["head"]["fc5b"]}})
+    with pytest.raises(UserError, match=r"holds weights of mdnet_tiny_hidden3, not of mdnet_tiny$"):
+        loaded("mdnet_tiny", paths["mdnet_tiny_hidden3"])
+
+
+@pytest.mark.parametrize("name", ["mdnet_vggm", "mdnet_small"])
+def test_networks_with_a_third_hidden_layer_are_the_others_but_for_it(name):
+    two, three = ARCHITECTURES[name], ARCHITECTURES[f"{name}_hidden3"]
+    assert dataclasses.replace(three, head=two.head, shallower=()) == two
+    assert dataclasses.replace(three.head, hidden=2) == two.head
+    assert three.shallower == (name,)
+
+
+def test_a_third_hidden_layer_may_learn_fast_where_there_is_one():
+    fast = small(mining=Mining(fast_layers=("fc5b", "fc6")))
+    assert Config(architecture="MDNet-VGGM-hidden3", framework=fast)
+    with pytest.raises(UserError, match="fast_layers of Mining may be fc4, fc5, fc6, not 'fc5b'"):
+        Config(framework=fast)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mdnet_synthetic import BOX, MovingSquare, small
+from mdnet_synthetic import BOX, LEARNING, MovingSquare, small
 
 from jaxtrack import boxes, images, run
 from jaxtrack.models import mdnet as models
+from jaxtrack.models import vgg_m
 from jaxtrack.models.mdnet import ARCHITECTURES, Architecture
 from jaxtrack.models.vgg_m import VGGM, MDNetHead
 from jaxtrack.online.frame_memory import Samples
+from jaxtrack.online.framework import Regression
 from jaxtrack.running import programs
 from jaxtrack.trackers import mdnet
 from jaxtrack.trackers.mdnet import Config, Ranking
@@ -113,7 +117,7 @@ def head_of(architecture, location, seed=3):
 def outputs(head, rows, location):
     """The network's last layers in NumPy."""
     x = np.asarray(rows.features)
-    for name in ("fc4", "fc5"):
+    for name in ("fc4", "fc5", "fc5b")[: len(head) - 1]:
         x = np.maximum(x @ np.asarray(head[name]["kernel"]) + np.asarray(head[name]["bias"]), 0)
     if location:
         x = np.concatenate([x, rows.location], axis=1)
@@ -125,6 +129,29 @@ def test_a_score_is_the_target_output_itself(location):
     model, head = mdnet.model_of(Config(location=location), TINY), head_of(TINY, location != "none")
     expected = outputs(head, samples(), location != "none")[:, 1]
     np.testing.assert_allclose(model.score(head, samples()), expected, atol=1e-5)
+
+
+def test_with_a_third_hidden_layer_the_location_joins_its_output():
+    deep = dataclasses.replace(TINY, head=MDNetHead(16, hidden=3))
+    model, head = mdnet.model_of(Config(location="normalised"), deep), head_of(TINY, True)
+    head["fc5b"] = head_of(TINY, True, seed=4)["fc5"]
+    np.testing.assert_allclose(model.score(head, samples()), outputs(head, samples(), True)[:, 1], atol=1e-5)
+
+
+def test_a_third_hidden_layer_learns_with_the_others_and_only_the_last_layer_fast(params):
+    """With a rate that only fast layers notice: 1e-20 is nothing, times 1e18 it is the rate of before."""
+    deep = dataclasses.replace(TINY, head=MDNetHead(16, hidden=3))
+    head = {**params["head"], "fc5b": params["head"]["fc5"]}
+    frame = images.make_frame(MovingSquare(1)[0])
+    for rate, factor, learning in ((1e-2, 1.0, {"fc4", "fc5", "fc5b", "fc6"}), (1e-20, 1e18, {"fc6"})):
+        mining = dataclasses.replace(LEARNING, first_iterations=3, first_rate=rate, fast_factor=factor, weight_decay=0)
+        framework = dataclasses.replace(small(mining=mining), regression=Regression(samples=0))
+        tracker = mdnet.make_tracker(Config(framework=framework, location="normalised", dropout=0.0), deep)
+        state = jax.jit(tracker.init)({**params, "head": head}, frame, BOX, jax.random.key(0))
+        new = vgg_m.with_new_branch(head, jax.random.split(jax.random.key(0))[0], location=True)
+        changed = {name for name in new if not np.allclose(state.head[name]["kernel"], new[name]["kernel"], 1e-5, 1e-8)}
+        assert changed == learning
+        assert state.head["fc6"]["kernel"].shape == (1, 20, 2)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,19 @@ def test_the_loss_weighs_the_masks_cells_and_all_cells(threshold, over):
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5, 0.75])
+def test_as_much_is_dropped_as_the_configuration_says_where_it_learns_and_nothing_where_it_scores(dropout):
+    head = jax.tree.map(jnp.zeros_like, HEAD)
+    head["conv"]["bias"] += 1.0
+    head["all_scores"]["kernel"] = head["all_scores"]["kernel"].at[0, 0, 0, 1].set(1.0)
+    model = rpn2t.model_of(Config(loss=Loss(alpha=0.0, beta=1.0), dropout=dropout), TINY)
+    # The target's score is one of the 3 x 3 convolution's outputs: 0 where that is dropped, else so much more.
+    expected = dropout * math.log(2) + (1 - dropout) * math.log1p(math.exp(-1 / (1 - dropout)))
+    found = float(model.loss(head, samples(20), jnp.ones(20, jnp.int32), jax.random.key(0)))
+    assert found == pytest.approx(expected, abs=0.03 if dropout else 1e-4)
+    np.testing.assert_allclose(model.score(head, samples(3)), np.ones(3))
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
@@ -182,6 +195,7 @@ def test_configurations_hold_the_papers_constants():
     assert (f.mining.fast_factor, set(f.mining.fast_layers)) == (10, {"masked_scores", "all_scores"})
     assert (f.mining.positives, f.mining.negatives, f.mining.candidates, f.memory.interval) == (32, 96, 1024, 10)
     assert f.memory.half
+    assert config.dropout == 0
     assert ARCHITECTURES[config.architecture].backbone.version == "student_a"
     assert ARCHITECTURES[CONFIGS["rpn2t_teacher"].architecture].backbone.version == "teacher"
     for name in ("rpn2t_teacher", "rpn2t_mask_only", "rpn2t_all_positions"):
@@ -272,6 +286,8 @@ def test_the_teacher_takes_a_region_proposal_networks_weights_and_the_student_on
         (lambda: Loss(threshold=0.0), "threshold of Loss must be greater than 0"),
         (lambda: Loss(threshold=1.5), "threshold of Loss must be from 0 to 1, not 1.5"),
         (lambda: Loss(over="median"), "over of Loss must be one of mean, sum, not 'median'"),
+        (lambda: Config(dropout=-0.1), "dropout of Config must be"),
+        (lambda: Config(dropout=1.0), "dropout of Config must be less than 1"),
         (lambda: Score(weighting="cells"), "weighting of Score must be one of loss, uniform, not 'cells'"),
         (lambda: Score(of="both"), "of of Score must be one of target, difference, not 'both'"),
         (

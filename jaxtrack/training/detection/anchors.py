@@ -1,4 +1,4 @@
-"""Anchors of a region proposal network: where they lie, what they are labelled, boxes as offsets from them.
+"""Anchors of a region proposal network: where they lie, what they are labelled, which boxes offsets from them mean.
 
 Ren et al., *Faster R-CNN*, NIPS 2015, section 3.1, in the arithmetic of py-faster-rcnn. Its corners are inclusive, so
 that its widths have a pixel more; boxes (x, y, w, h) here are the same rectangles.
@@ -17,7 +17,8 @@ from jaxtrack.losses.classification import random_subset
 from jaxtrack.models.rpn import STRIDE_PX
 
 _RATIOS, _SCALES = (0.5, 1.0, 2.0), (8, 16, 32)
-_LONGEST = float(np.log(1000 / 16))  # of log(w / anchor's w); a side of more is out of every image
+# Of the offsets; of log(w / anchor's w) such that a side of more is out of every image.
+_MOST = np.asarray([np.inf, np.inf, np.log(1000 / 16), np.log(1000 / 16)], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,16 +98,6 @@ def sample(config: Labels, key: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.where(positive, 1, jnp.where(negative, 0, -1)).astype(jnp.int32)
 
 
-def encode(anchors: jax.Array, boxes: jax.Array) -> jax.Array:
-    """Boxes as offsets: shifts of the centre in sides of the anchor, logarithms of the sides' ratios; `[..., 4]`."""
-    middle, other = (boxes_lib.cxcywh_from_box(some) for some in (anchors, boxes))
-    shift = (other[..., :2] - middle[..., :2]) / middle[..., 2:]
-    return jnp.concatenate([shift, jnp.log(other[..., 2:] / middle[..., 2:])], axis=-1)
-
-
 def decode(anchors: jax.Array, offsets: jax.Array) -> jax.Array:
-    """The boxes (x, y, w, h) of offsets; `[..., 4]`."""
-    middle = boxes_lib.cxcywh_from_box(anchors)
-    centre = middle[..., :2] + offsets[..., :2] * middle[..., 2:]
-    sides = middle[..., 2:] * jnp.exp(jnp.minimum(offsets[..., 2:], _LONGEST))
-    return boxes_lib.box_from_cxcywh(jnp.concatenate([centre, sides], axis=-1))
+    """The boxes (x, y, w, h) of offsets, sides limited to what images hold; `[A, 4]`, `[A, 4]` to `[A, 4]`."""
+    return boxes_lib.decode(anchors, jnp.minimum(offsets, _MOST[None]))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtrack import boxes as boxes_lib
 from jaxtrack.losses.reduction import Term, combine, term
 from jaxtrack.losses.regression import smooth_l1
 from jaxtrack.models import rpn2t, zf
@@ -116,7 +117,7 @@ class Recipe(NamedTuple):
 
         def one(key: jax.Array, boxes: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:
             labels, nearest = anchors_lib.label(self.labels, places, boxes, size)
-            return anchors_lib.sample(self.labels, key, labels), anchors_lib.encode(places, nearest)
+            return anchors_lib.sample(self.labels, key, labels), boxes_lib.encode(places, nearest)
 
         return jax.vmap(one)(keys, items["boxes"], items["size"])
 

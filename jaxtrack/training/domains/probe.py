@@ -1,11 +1,11 @@
-"""How much fc5's features tell of videos that were not trained on: a linear probe in place of a tracker.
+"""How much the last hidden layer tells of videos that were not trained on: a linear probe in place of a tracker.
 
 A network of this kind has no layer for a new video; a tracker learns one in the first frame. That is too slow at every
-checkpoint. So samples of a video's first frame are told apart by ridge regression on fc5's outputs, in closed form, and
-the score is the area under the ROC curve in its other frames: the share of pairs of a positive (IoU >= 0.7) and a
-negative (IoU <= 0.5, as near as a tracker's candidates) that are in the right order. It is easier than tracking, as the
-samples lie around the true box and none between the limits; it compares checkpoints, nothing more. Random features
-have some 0.9 already.
+checkpoint. So samples of a video's first frame are told apart by ridge regression on that layer's outputs, fc5's as a
+rule, in closed form, and the score is the area under the ROC curve in its other frames: the share of pairs of a
+positive (IoU >= 0.7) and a negative (IoU <= 0.5, as near as a tracker's candidates) that are in the right order. It is
+easier than tracking, as the samples lie around the true box and none between the limits; it compares checkpoints,
+nothing more. Random features have some 0.9 already.
 """
 
 import dataclasses
@@ -30,13 +30,14 @@ _NEAR, _SCALE = 0.6, 1.2  # farthest shift of negatives, in mean sides of the ta
 _PENALTY = 1e-2  # of the ridge, relative to the features' mean square
 
 
-def fc5(recipe: Recipe, params: Any, features: jax.Array) -> jax.Array:
+def embedding(recipe: Recipe, params: Any, features: jax.Array) -> jax.Array:
     """The embedding that a tracker's own layer reads; `float32 [N, D]` of the backbone to `float32 [N, width]`."""
     place = None if recipe.location is None else jnp.zeros((len(features), LOCATION))
+    *_, last, _ = recipe.head.layers
     _, kept = recipe.head.apply(
-        {"params": params}, features, place, capture_intermediates=lambda module, _: module.name == "fc5"
+        {"params": params}, features, place, capture_intermediates=lambda module, _: module.name == last
     )
-    return jax.nn.relu(kept["intermediates"]["fc5"]["__call__"][0])  # type: ignore[index]
+    return jax.nn.relu(kept["intermediates"][last]["__call__"][0])  # type: ignore[index]
 
 
 def separation(features: np.ndarray, labels: np.ndarray) -> float:
@@ -89,7 +90,7 @@ def validator(
         keys = jax.vmap(lambda number: jax.random.fold_in(seed_key(0), number))(numbers)
         samples = probing.samples(keys, items)
         found = probing.features(params["backbone"], items, samples.boxes)
-        flat = fc5(probing, params["head"], found.reshape(-1, found.shape[-1]))
+        flat = embedding(probing, params["head"], found.reshape(-1, found.shape[-1]))
         return flat.reshape(*found.shape[:2], -1), samples.labels
 
     program = on_each(measure, own)

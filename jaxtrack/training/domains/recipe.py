@@ -152,9 +152,10 @@ class Recipe(NamedTuple):
         samples = self.samples(keys, items)
 
         def loss(chosen: Any) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
-            outputs = self.outputs(merge(state.params, chosen), items, samples, keys)
+            params = merge(state.params, chosen)
+            outputs = self.outputs(params, items, samples, keys)
             share, means = self.terms(outputs.reshape(-1, 2), samples.labels.ravel(), samples.overlaps.ravel())
-            return share, (means, state.batch_stats)
+            return share, ({**means, **self.diagnostics(params, items)}, state.batch_stats)
 
         return loss
 
@@ -172,6 +173,16 @@ class Recipe(NamedTuple):
             ranked, means["ranking"] = combine({"ranking": ranking}, {"ranking": 1.0})[0], _value(ranking)
             share, total = share + weights["ranking"] * ranked, total + weights["ranking"] * means["ranking"]
         return share, {**means, "loss": total}
+
+    def diagnostics(self, params: Any, items: Any) -> dict[str, jax.Array]:
+        """With the location feature, `location_norm`: of the weights that the branch of the video gives it.
+
+        It tells how much is learnt by where the targets of a video lie, which holds no longer where they move.
+        """
+        if self.location is None:
+            return {}
+        weights = params["head"]["fc6"]["kernel"][items["domain"][0], -LOCATION:]  # [4, 2]
+        return {"location_norm": jnp.sqrt(jnp.sum(weights * weights))}
 
     def _ranking(self, outputs: jax.Array, labels: jax.Array, overlaps: jax.Array, constants: dict[str, Any]) -> Term:
         """The term over the pairs of all devices' samples, as a function of this device's outputs alone.

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxtrack.boxes import encode
 from jaxtrack.errors import UserError
 from jaxtrack.training.detection import anchors
 from jaxtrack.training.detection.anchors import Labels
@@ -117,7 +118,7 @@ def test_anchors_that_cross_the_border_are_never_labelled():
 def test_an_image_without_objects_has_negatives_alone():
     found, matched = label(Labels(), anchors.grid(20, 26), np.zeros((2, 4), np.float32), jnp.asarray(SIZE, jnp.int32))
     assert set(np.asarray(found).tolist()) == {-1, 0}
-    assert np.isfinite(anchors.encode(anchors.grid(20, 26), matched)).all()
+    assert np.isfinite(encode(anchors.grid(20, 26), matched)).all()
 
 
 # --- samples
@@ -146,18 +147,16 @@ def test_samples_are_random():
 # --- offsets
 
 
-def test_the_offsets_of_a_box_by_hand():
-    """Centre 10 of 100 to the right and 5 of 50 up; twice as wide, half as high."""
-    anchor, box = np.asarray([0.0, 0, 100, 50], np.float32), np.asarray([-40, 7.5, 200, 25], np.float32)
-    expected = [0.1, -0.1, np.log(2), np.log(0.5)]
-    np.testing.assert_allclose(anchors.encode(anchor, box), expected, atol=1e-6)
-    np.testing.assert_allclose(anchors.encode(anchor, anchor), np.zeros(4))
-
-
 def test_offsets_bring_boxes_back():
     random = np.random.default_rng(2)
     places, boxes = (np.abs(random.normal(60, 20, (30, 4))).astype(np.float32) + 1 for _ in range(2))
-    np.testing.assert_allclose(anchors.decode(places, anchors.encode(places, boxes)), boxes, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(anchors.decode(places, encode(places, boxes)), boxes, rtol=1e-4, atol=1e-3)
+
+
+def test_no_side_becomes_longer_than_a_thousand_16ths_of_the_anchors_and_any_shift_is_taken():
+    """py-faster-rcnn's limit: 1000 / 16 times 32 and 64 pixels are 2000 and 4000; the centre goes 9 sides on."""
+    found = anchors.decode(np.asarray([[0.0, 0, 32, 64]], np.float32), np.asarray([[9.0, 9, 80, 5]], np.float32))
+    np.testing.assert_allclose(found, [[16 + 9 * 32 - 1000, 32 + 9 * 64 - 2000, 2000, 4000]], rtol=1e-4)
 
 
 def test_mistakes_are_one_sentence():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtrack.training.detection import anchors as anchors_lib
+from jaxtrack.boxes import encode
 from jaxtrack.training.detection.proposals import found, proposals
 
 
@@ -38,7 +38,7 @@ def test_proposals_are_those_of_a_loop(scale, count):
     scores = np.stack([np.zeros(300, np.float32), quality], axis=1)
     size = jnp.asarray([160, 200], jnp.int32)
     run = jax.jit(proposals, static_argnums=5)
-    best, there = run(places, scores, anchors_lib.encode(places, boxes), size, jnp.float32(scale), count)
+    best, there = run(places, scores, encode(places, boxes), size, jnp.float32(scale), count)
     assert there.tolist() == [True] * len(expected) + [False] * (count - len(expected))
     np.testing.assert_allclose(best[: len(expected)], expected, atol=1e-2)
 

@@ -216,6 +216,42 @@ def test_what_is_stored_is_what_a_tracker_loads_and_a_training_can_start_from_it
     np.testing.assert_array_equal(started["params"]["head"]["fc6"]["bias"], variables["params"]["head"]["fc6"]["bias"])
 
 
+DEEP = dataclasses.replace(
+    tiny_domains.ARCHITECTURE, head=dataclasses.replace(tiny_domains.ARCHITECTURE.head, hidden=3)
+)
+
+
+def test_a_third_hidden_layer_is_shared_by_the_videos_and_stored_with_the_others(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "mdnet_tiny_hidden3", DEEP)
+    recipe, variables, updates = recipe_and_state(architecture="mdnet_tiny_hidden3", location="normalised")
+    params = variables["params"]
+    assert set(params["head"]) == {"fc4", "fc5", "fc5b", "fc6"}
+    assert params["head"]["fc6"]["kernel"].shape == (3, 12, 2)
+    assert set(recipe.stored(variables)["params"]["head"]) == {"fc4", "fc5", "fc5b"}
+    before = (params, updates.init(params))
+    updated = updates.apply(params, jax.tree.map(jnp.ones_like, params), before[1])
+    after, _ = recipe.limited(before, updated, {"domain": jnp.asarray([1])})
+    np.testing.assert_array_equal(after["head"]["fc5b"]["kernel"], updated[0]["head"]["fc5b"]["kernel"])
+    assert (after["head"]["fc5b"]["kernel"] != params["head"]["fc5b"]["kernel"]).all()
+
+
+# --- diagnostics ---------------------------------------------------------------------------------------------------
+
+
+def test_the_norm_of_the_locations_weights_is_that_of_the_videos_branch():
+    """Of 8 + 4 rows the last four, 2 and -1 in the columns of branch 1: the root of 4 (4 + 1)."""
+    recipe, variables, _ = recipe_and_state(location="normalised")
+    kernel = jnp.full((3, 12, 2), 100.0).at[1, 8:, 0].set(2.0).at[1, 8:, 1].set(-1.0)
+    params = {**variables["params"], "head": {**variables["params"]["head"], "fc6": {"kernel": kernel}}}
+    found = recipe.diagnostics(params, {"domain": jnp.asarray([1, 1])})
+    assert {name: float(value) for name, value in found.items()} == {"location_norm": pytest.approx(20**0.5)}
+
+
+def test_without_a_location_feature_there_is_no_norm_of_its_weights():
+    recipe, variables, _ = recipe_and_state()
+    assert recipe.diagnostics(variables["params"], {"domain": jnp.asarray([1, 1])}) == {}
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_can_be_trained(name):
     config = DomainConfig(architecture=f"mdnet_{name}", source=tiny_domains.Squares(), validation=None)

@@ -1,5 +1,6 @@
 """Multi-domain training by the same loop as all others: the same bits, whatever happens to it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_the_log_has_the_terms_the_speed_and_the_validation(uninterrupted):
     found = records(uninterrupted[1])
     assert [record["step"] for record in found] == [5, 10, 12]
     assert {"classification", "ranking", "loss", "gradient_norm", "frames_per_second"} < found[0].keys()
+    # Eight weights, of a deviation of 0.01 at first.
+    assert all(0.01 < record["location_norm"] < 0.5 for record in found)
     assert all(0 <= record["validation_auc"] <= 1 for record in found)
     assert found[0]["loss"] == pytest.approx(found[0]["classification"] + 0.5 * found[0]["ranking"], rel=1e-5)
 
@@ -109,6 +112,33 @@ def test_a_training_starts_from_a_backbone_alone(tmp_path, monkeypatch):
     config = tiny_domains.config(start="vgg_m", architecture="mdnet_small")
     with pytest.raises(UserError, match="vgg_m holds vgg_m, the training is of mdnet_small"):
         loop.initial_variables(config, loop.make_recipe(config))
+
+
+@pytest.fixture
+def deep(monkeypatch):
+    """The name of a network with a third hidden layer."""
+    head = dataclasses.replace(tiny_domains.ARCHITECTURE.head, hidden=3)
+    monkeypatch.setitem(ARCHITECTURES, "mdnet_deep", dataclasses.replace(tiny_domains.ARCHITECTURE, head=head))
+    return "mdnet_deep"
+
+
+def test_a_third_hidden_layer_is_trained_probed_written_and_loaded(tmp_path, deep):
+    held_out = tiny_domains.Squares(count=1, seed=9)
+    config = tiny_domains.config(**RANKED, architecture=deep, epochs=1, steps_per_epoch=2, validation=held_out)
+    state = loop.train(config, tmp_path, devices=ONE)
+    assert 0 <= records(tmp_path)[-1]["validation_auc"] <= 1
+    path = train.write_weights(config, tmp_path, state, "deep")
+    params = mdnet.init_params(mdnet.Config(architecture=deep, weights=str(path)), jax.random.key(0))
+    assert params["head"].keys() == {"fc4", "fc5", "fc5b"}
+    drawn = loop.initial_variables(config, loop.make_recipe(config))["params"]["head"]["fc5b"]["kernel"]
+    assert not np.array_equal(params["head"]["fc5b"]["kernel"], drawn)
+    # Another training may go on from it; one with two hidden layers may not.
+    again = dataclasses.replace(config, start=str(path))
+    started = loop.initial_variables(again, loop.make_recipe(again))["params"]["head"]
+    np.testing.assert_array_equal(started["fc5b"]["kernel"], params["head"]["fc5b"]["kernel"])
+    two = tiny_domains.config(start=str(path))
+    with pytest.raises(UserError, match=r"holds mdnet_deep, the training is of mdnet_tiny$"):
+        loop.initial_variables(two, loop.make_recipe(two))
 
 
 def test_another_set_of_videos_is_another_training(uninterrupted):
@@ -164,13 +194,14 @@ def test_features_that_tell_the_target_separate_and_noise_does_not():
     assert probe.separation(telling, labels) < 0.1
 
 
-def test_the_probe_reads_the_second_layer_after_its_relu():
-    recipe = loop.make_recipe(tiny_domains.config())
+@pytest.mark.parametrize("names", [("fc4", "fc5"), ("fc4", "fc5", "fc5b")])
+def test_the_probe_reads_the_last_hidden_layer_after_its_relu(names, deep):
+    recipe = loop.make_recipe(tiny_domains.config(architecture=deep if "fc5b" in names else "mdnet_tiny"))
     params = jax.tree.map(
         lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape), recipe.shapes()["params"]["head"]
     )
     features = np.random.default_rng(3).normal(size=(5, 8)).astype(np.float32)
     found = features
-    for name in ("fc4", "fc5"):
+    for name in names:
         found = np.maximum(found @ np.asarray(params[name]["kernel"]) + np.asarray(params[name]["bias"]), 0)
-    np.testing.assert_allclose(probe.fc5(recipe, params, features), found, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(probe.embedding(recipe, params, features), found, rtol=1e-4, atol=1e-4)
