@@ -18,7 +18,7 @@ from targets import CHOICE
 
 from jaxtrack.data import benchmarks
 from jaxtrack.data.sequences import Sequence
-from jaxtrack.evaluation import metrics, provenance
+from jaxtrack.evaluation import protocols, provenance
 from jaxtrack.running import run
 from jaxtrack.trackers import deeptrack
 
@@ -112,8 +112,9 @@ class Beginning(list):
 def measure(config: deeptrack.Config, sequence: Sequence, clip: Beginning, seed: int) -> dict[str, Any]:
     """One run's figures."""
     track = run(deeptrack.tracker(config), {}, clip, sequence.boxes[0], seed)
-    count = len(clip)
-    score = metrics.score(track.boxes.astype(np.float64), sequence.boxes[:count], sequence.valid[:count])
+    rows = {"boxes": sequence.boxes[: len(clip)], "valid": sequence.valid[: len(clip)]}
+    clipped = dataclasses.replace(sequence, frames=clip, absent=None, cover=None, omitted=None, **rows)
+    score = protocols.score(track.boxes.astype(np.float64), clipped)
     rounds = track.diagnostics["rounds"]
     return {
         "auc": score.auc,

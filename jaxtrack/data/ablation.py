@@ -54,6 +54,10 @@ class Pool:
         """Every sequence that is known by name or found."""
         return [_renamed(part, info) for part in self.parts for info in part.catalogue(data_dir)]
 
+    def unlisted(self, data_dir: Path | None) -> str:
+        """Why the catalogue does not name every sequence, a line for each part of which it does not; else ""."""
+        return "\n".join(filter(None, (part.unlisted(data_dir) for part in self.parts)))
+
     def count(self, data_dir: Path | None) -> tuple[int, int]:
         """(number of sequences found below `data_dir`, number of all)."""
         return sum(part.count(data_dir)[0] for part in self.parts), self._total

@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from jaxtrack.data.naming import match_name, plain
 from jaxtrack.data.sequences import Benchmark, SequenceInfo, title_of_part
@@ -40,7 +40,8 @@ class Source(Protocol):
         """The official name of a sequence, or `UserError`.
 
         A source whose sequences are known by their files alone has an attribute `names_known` that is False; it
-        returns what it is given, and refuses a name when it is called.
+        returns what it is given, and refuses a name when it is called. Its method `unlisted(data_dir)` says what files
+        it takes for `catalogue` to name every sequence, or "".
         """
         ...
 
@@ -134,6 +135,12 @@ def summaries(data_dir: Path | None = None) -> list[Summary]:
 def catalogue(name: str, data_dir: Path | None = None) -> list[SequenceInfo]:
     """Every sequence of a benchmark in its order: name, frames, first box, labels, and whether it is found."""
     return _source(canonical_name(name)).catalogue(_data_dir(data_dir))
+
+
+def unlisted(name: str, data_dir: Path | None = None) -> str:
+    """Why `catalogue` does not name every sequence of a benchmark, and what files it takes; "" where it does."""
+    source = _source(canonical_name(name))
+    return "" if getattr(source, "names_known", True) else cast(Any, source).unlisted(_data_dir(data_dir))
 
 
 class _InMemory:

@@ -1,7 +1,6 @@
 """Text files of boxes, one row per frame: OTB's annotations and every tracker's results.
 
-On disk the corner is 1-based (MATLAB's first pixel is 1), in memory it is 0-based. This module is the one
-place where that is converted.
+On disk the corner is 1-based (MATLAB's first pixel is 1), in memory it is 0-based.
 """
 
 import math
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxtrack.boxes import as_in_files, zero_based
 from jaxtrack.errors import UserError
 from jaxtrack.files import write_text
 
@@ -18,7 +18,6 @@ _SEPARATOR = re.compile(r"\s*,\s*|\s+")
 _BLANKS = r"[^\S\n]"
 _FIELDS = rf"{_BLANKS}*[^\s,]+(?:(?:{_BLANKS}*,{_BLANKS}*|{_BLANKS}+)[^\s,]+){{3}}{_BLANKS}*"
 _FOUR_FIELDS = re.compile(rf"{_FIELDS}(?:\n{_FIELDS})*")
-_FILE_ORIGIN = np.array([1.0, 1.0, 0.0, 0.0])  # a file's (x, y, w, h) of the box that memory calls (0, 0, 0, 0)
 
 
 def read_boxes(path: Path, *, origin: float = 1.0, nan_allowed: bool = False) -> np.ndarray:
@@ -35,7 +34,7 @@ def read_boxes(path: Path, *, origin: float = 1.0, nan_allowed: bool = False) ->
     Raises:
       UserError: no such file, nothing in it, or a row that is not four finite numbers (names the line).
     """
-    return _read_rows(path, nan_allowed) - origin * _FILE_ORIGIN
+    return zero_based(_read_rows(path, nan_allowed), origin)
 
 
 def _read_rows(path: Path, nan_allowed: bool) -> np.ndarray:
@@ -70,7 +69,7 @@ def write_boxes(path: Path, boxes: np.ndarray) -> None:
     broken = np.flatnonzero(~np.isfinite(boxes).all(axis=1))
     if broken.size:
         raise ValueError(f"{path}: the box of frame {broken[0]} is not finite: {boxes[broken[0]]}")
-    rows = (",".join(f"{value:.4f}" for value in row) for row in boxes + _FILE_ORIGIN)
+    rows = (",".join(f"{value:.4f}" for value in row) for row in as_in_files(boxes))
     write_text(path, "".join(f"{row}\n" for row in rows))
 
 
@@ -87,7 +86,7 @@ def annotated_rows(boxes: np.ndarray, origin: float = 1.0) -> np.ndarray:
     Returns:
       `bool [N]`.
     """
-    return np.all(boxes + origin * _FILE_ORIGIN > 0, axis=1)
+    return np.all(as_in_files(boxes, origin) > 0, axis=1)
 
 
 def _parse_row(line: str, where: str, nan_allowed: bool) -> list[float]:

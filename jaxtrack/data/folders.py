@@ -102,6 +102,16 @@ class FolderBenchmark:
         """(number of sequences found below `data_dir`, the official number)."""
         return len(self._found(data_dir)), self.total
 
+    def unlisted(self, data_dir: Path | None) -> str:
+        """Why the catalogue does not name every sequence, and what files it takes; "" where it does."""
+        listed = len({*self.lengths, *self._found(data_dir)})
+        if listed >= self.total:
+            return ""
+        return (
+            f"{self.title} has {self.total} sequences, {self.total - listed} of which are known from their files "
+            f"alone: {self._wanted()}"
+        )
+
     def _info(self, name: str, located: Located | None) -> SequenceInfo:
         info = SequenceInfo(name, self.lengths.get(name, 0), found=located is not None)
         if located is None:
@@ -152,10 +162,13 @@ class FolderBenchmark:
         looked = "no data folder was given" if data_dir is None else f"looked in {data_dir}"
         if data_dir is not None and not data_dir.is_dir():
             looked = f"the data folder {data_dir} does not exist"
+        return f"No sequence of {self.title} found: {looked}; {self._wanted()}"
+
+    def _wanted(self) -> str:
         json_file = f", or PySOT's {self.title}.json beside its folders of images" if self.json_names else ""
         return (
-            f"No sequence of {self.title} found: {looked}; give the folder by --data-dir or the environment variable "
-            f"JAXTRACK_DATA, laid out as {self.shape}{json_file}"
+            "give the folder by --data-dir or the environment variable JAXTRACK_DATA, laid out as "
+            f"{self.shape}{json_file}"
         )
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from jaxtrack import files
+from jaxtrack.boxes import zero_based
 from jaxtrack.data.boxfiles import annotated_rows
 from jaxtrack.data.image_folder import SUFFIXES, ImageFolder, by_numbers
 from jaxtrack.data.sequences import Frames, Sequence, check_init_box
 from jaxtrack.errors import UserError
-
-_ORIGIN = np.array([1.0, 1.0, 0.0, 0.0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -203,7 +202,7 @@ def pysot_sequence(name: str, record: Mapping[str, Any], path: Path, origin: flo
         present = _json_list(record.get("absent"), (int, float), f"{path}: absent of {name} must be a list of numbers")
         labels = _json_list(record.get("attr"), str, f"{path}: attr of {name} must be a list of texts")
         return Annotation(
-            _json_boxes(record.get("gt_rect"), f"{path}: gt_rect of {name}") - origin * _ORIGIN,
+            zero_based(_json_boxes(record.get("gt_rect"), f"{path}: gt_rect of {name}"), origin),
             frozenset(labels or ()),
             absent=None if present is None else np.array([value != 1 for value in present], np.bool_),
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxtrack.boxes import box_from_xyxy, zero_based
 from jaxtrack.data.boxfiles import read_boxes
 from jaxtrack.data.folders import FolderBenchmark
 from jaxtrack.data.located import Annotation, Images, Located
@@ -61,8 +62,7 @@ def _annotation(fps: int, path: Path, images: int | None) -> Annotation:
     corners = np.array([_corners(line, f"{path}, line {i}") for i, line in enumerate(lines, 1)]).reshape(-1, 4)
     if images and abs(len(corners) / images - _ROWS_PER_IMAGE) < 1:
         corners = corners[::_ROWS_PER_IMAGE]
-    left_top = corners[:, :2] - 1
-    return Annotation(np.concatenate([left_top, corners[:, 2:] - corners[:, :2]], axis=1))
+    return Annotation(zero_based(box_from_xyxy(corners)))
 
 
 def _corners(line: str, where: str) -> list[float]:

@@ -1,18 +1,14 @@
-"""The one-pass evaluation of the OTB benchmarks: per-frame quantities, curves, and their averages.
+"""The numbers of one-pass evaluation: overlaps, curves, headline numbers, and their averages.
 
 Source: the official OTB toolkit (`calcSeqErrRobust.m`, `genPerfMat.m`; Wu, Lim and Yang, "Online Object Tracking: A
-Benchmark", CVPR 2013, and PAMI 2015). Everything is numpy float64 and pure. Boxes are (x, y, w, h), 0-based; overlaps
-and centre errors do not change when boxes and annotations shift together, so the toolkit's 1-based files give the same
-numbers up to rounding. A threshold comparison of two computed numbers is sensitive to that rounding: score the boxes as
-they were stored (four decimals), so that a table made tomorrow from the files equals the one printed today.
+Benchmark", CVPR 2013, and PAMI 2015). Everything is numpy float64 and pure; boxes are (x, y, w, h). How boxes become a
+score, by the rules of OTB's toolkit or of others, is said in `jaxtrack.evaluation.protocols`.
 
-Conventions that move numbers:
-  * The first frame counts and is the annotation itself (overlap 1, error 0).
+A threshold comparison of two computed numbers is sensitive to rounding: score the boxes as they were stored (four
+decimals), so that a table made tomorrow from the files equals the one printed today. Conventions that move numbers:
   * success: strictly above the threshold; precision: at or below the threshold.
   * The success thresholds are those of MATLAB's `0:0.05:1` in float64, spelled in `SUCCESS_THRESHOLDS`.
   * AUC is the plain mean of the 21 success values, so a perfect tracker reaches 20/21.
-  * Invalid annotations stay in the denominator and count as failures of overlap; as centre errors they count as hits
-    in the official toolkits (error -1) and as misses in others (error infinity): `invalid_error`.
   * Curves are computed per sequence, then averaged over sequences with equal weight.
 """
 
@@ -23,7 +19,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from jaxtrack.boxes import iou
+from jaxtrack.boxes import iou, zero_based
 
 _STEPS = np.arange(21)
 # MATLAB builds 0:0.05:1 from both ends. An overlap of 13/20 exceeds this 0.65, but neither 13 * 0.05 nor 13 / 20.
@@ -31,9 +27,8 @@ SUCCESS_THRESHOLDS = np.where(_STEPS <= 10, _STEPS * 0.05, 1 - (20 - _STEPS) * 0
 PRECISION_THRESHOLDS_PX = np.arange(51, dtype=np.float64)
 NORM_PRECISION_THRESHOLDS = np.arange(51) / 100
 
-OFFICIAL_INVALID_ERROR = -1.0
 # A row that a result file lacks is zero in the 1-based coordinates of the files.
-_MISSING_ROW = (-1.0, -1.0, 0.0, 0.0)
+_MISSING_ROW = zero_based(np.zeros(4))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -172,21 +167,6 @@ def overlap(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return iou(_as_boxes(boxes, "boxes"), _as_boxes(truth, "truth"))
 
 
-def centre_error(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Euclidean distance of the centres of each pair of rows, in pixels, not rounded.
-
-    Args:
-      boxes: `[N, 4]`, (x, y, w, h), pixels.
-      truth: `[N, 4]`, the same.
-
-    Returns:
-      `float64 [N]`, at least 0.
-    """
-    boxes, truth = _as_boxes(boxes, "boxes"), _as_boxes(truth, "truth")
-    offset = (boxes[:, :2] + boxes[:, 2:] / 2) - (truth[:, :2] + truth[:, 2:] / 2)  # [N, 2]
-    return np.hypot(offset[:, 0], offset[:, 1])
-
-
 def prepare(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Result rows made fit for scoring, one per annotated frame (`calcSeqErrRobust.m`, pytracking).
 
@@ -210,36 +190,6 @@ def prepare(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.concatenate([rows[last_usable], missing])
 
 
-def frame_scores(
-    boxes: np.ndarray,
-    truth: np.ndarray,
-    valid: np.ndarray,
-    *,
-    invalid_error: float = OFFICIAL_INVALID_ERROR,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Overlap and centre error of every frame, after `prepare`.
-
-    Args:
-      boxes: `[M, 4]`, predicted (x, y, w, h), pixels.
-      truth: `[N, 4]`, annotations.
-      valid: `bool [N]`, which annotations count; in OTB those with four positive 1-based numbers.
-      invalid_error: centre error of the other frames: -1 (official: within every threshold) or infinity (beyond all).
-
-    Returns:
-      overlaps `float64 [N]` (-1 where the annotation is invalid) and centre errors `float64 [N]`, pixels.
-    """
-    truth = _as_boxes(truth, "truth")
-    valid = np.asarray(valid)
-    if valid.dtype != np.bool_ or valid.shape != (len(truth),):
-        raise ValueError(f"valid must be bool [{len(truth)}], got {valid.dtype} {list(valid.shape)}")
-    if invalid_error not in (OFFICIAL_INVALID_ERROR, np.inf):
-        raise ValueError(f"invalid_error must be -1 or infinity, got {invalid_error}")
-    rows = prepare(boxes, truth)
-    overlaps = np.where(valid, overlap(rows, truth), -1.0)
-    errors = np.where(valid, centre_error(rows, truth), invalid_error)
-    return overlaps, errors
-
-
 def success_curve(overlaps: np.ndarray, thresholds: np.ndarray = SUCCESS_THRESHOLDS) -> np.ndarray:
     """`float64 [21]`: the fraction of `overlaps` `[N]` strictly above each of the thresholds; 0 without frames."""
     below = np.searchsorted(np.sort(overlaps), thresholds, side="right")  # at most the threshold
@@ -249,25 +199,6 @@ def success_curve(overlaps: np.ndarray, thresholds: np.ndarray = SUCCESS_THRESHO
 def precision_curve(errors: np.ndarray, thresholds: np.ndarray = PRECISION_THRESHOLDS_PX) -> np.ndarray:
     """`float64 [51]`: the fraction of `errors` `[N]` (pixels) at or below each of the thresholds; 0 without frames."""
     return np.searchsorted(np.sort(errors), thresholds, side="right") / max(len(errors), 1)
-
-
-def score(
-    boxes: np.ndarray,
-    truth: np.ndarray,
-    valid: np.ndarray,
-    *,
-    invalid_error: float = OFFICIAL_INVALID_ERROR,
-) -> SequenceScore:
-    """The score of one run over one sequence; arguments as in `frame_scores`."""
-    overlaps, errors = frame_scores(boxes, truth, valid, invalid_error=invalid_error)
-    valid_frames = int(np.sum(valid))
-    return SequenceScore(
-        success=success_curve(overlaps),
-        precision=precision_curve(errors),
-        mean_overlap=float(np.mean(overlaps[valid])) if valid_frames else float("nan"),
-        frames=len(overlaps),
-        valid_frames=valid_frames,
-    )
 
 
 def average(scores: Iterable[SequenceScore], *, pooled: bool = False) -> BenchmarkScore:

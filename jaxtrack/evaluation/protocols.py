@@ -1,8 +1,9 @@
 """Named rules by which result boxes are scored: those of OTB, PySOT, GOT-10k and pytracking (docs/protocols.md).
 
-A protocol is a row of numbers and choices; one function scores by any of them. Sources: the toolkits' rules as
-`jaxtrack.evaluation.metrics` has them for OTB; PySOT's evaluation; GOT-10k's of its validation set; pytracking's
-analysis. A further protocol is one more entry of `PROTOCOLS`.
+A protocol is a row of numbers and choices; one function scores by any of them. Sources: OTB's MATLAB toolkit
+(`calcSeqErrRobust.m`), in which the first frame counts and is the annotation itself, and frames without a valid
+annotation stay in the denominator, as failures of overlap and hits of precision; PySOT's evaluation; GOT-10k's of its
+validation set; pytracking's analysis. A further protocol is one more entry of `PROTOCOLS`.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from jaxtrack.boxes import as_in_files
 from jaxtrack.data.sequences import Sequence, image_size
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics
@@ -161,10 +163,9 @@ def measure(boxes: np.ndarray, sequence: Sequence, rules: Protocol) -> Frames:
     """Overlaps and errors of every frame; arguments as in `score`."""
     boxes = np.asarray(boxes, np.float64)
     check(boxes, sequence, rules)
+    rows = metrics.prepare(boxes, sequence.boxes) if rules.repaired else boxes[: len(sequence)]
     # As the files have them: the rules ask for signs of their coordinates.
-    origin = sequence.origin * np.array([1.0, 1.0, 0.0, 0.0])
-    truth = sequence.boxes + origin
-    rows = metrics.prepare(boxes, sequence.boxes) + origin if rules.repaired else boxes[: len(truth)] + origin
+    rows, truth = as_in_files(rows, sequence.origin), as_in_files(sequence.boxes, sequence.origin)
     sized = np.isfinite(truth).all(axis=1) & (truth[:, 2:] > 0).all(axis=1)
     valid = sequence.valid & sized if rules.valid == "positive" else sized
     with np.errstate(invalid="ignore", over="ignore"):

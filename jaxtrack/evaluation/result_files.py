@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from jaxtrack import files
+from jaxtrack.boxes import zero_based
 from jaxtrack.data.boxfiles import read_boxes
 from jaxtrack.errors import UserError
 from jaxtrack.weights import matlab
 
 SUFFIXES = (".txt", ".mat", ".json")
 _VARIABLES = ("res", "boxes", "bboxes")
-_ORIGIN = np.array([1.0, 1.0, 0.0, 0.0])
 
 
 def in_folder(folder: Path) -> list[Path]:
@@ -82,4 +82,4 @@ def _as_boxes(rows: Any, where: str) -> np.ndarray:
         raise UserError(f"{where}: expected a row x, y, w, h per frame, found {shown}")
     if np.isinf(boxes).any():
         raise UserError(f"{where}: row {np.flatnonzero(np.isinf(boxes).any(axis=1))[0] + 1} has an infinite number")
-    return boxes - _ORIGIN
+    return zero_based(boxes)

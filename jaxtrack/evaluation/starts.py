@@ -14,6 +14,7 @@ from collections.abc import Sequence as SequenceABC
 
 import numpy as np
 
+from jaxtrack.boxes import as_in_files, zero_based
 from jaxtrack.data.sequences import Benchmark, Frames, Sequence, image_size
 
 OPE, TRE, SRE = "ope", "tre", "sre"
@@ -48,8 +49,9 @@ def stored_name(benchmark: str, kind: str) -> str:
 def starts(sequence: Sequence, kind: str) -> list[Start]:
     """Every run of a sequence; in short ones several runs of TRE are the same."""
     if kind == SRE:
-        boxes = sre_boxes(sequence.boxes[0] + _origin(sequence), image_size(sequence))
-        return [Start(f"{sequence.name}@{name}", 0, _as_box(box - _origin(sequence))) for name, box in boxes.items()]
+        origin = sequence.origin
+        boxes = sre_boxes(as_in_files(sequence.boxes[0], origin), image_size(sequence))
+        return [Start(f"{sequence.name}@{name}", 0, _as_box(zero_based(box, origin))) for name, box in boxes.items()]
     omitted = np.zeros(len(sequence), np.bool_) if sequence.omitted is None else sequence.omitted
     frames = [0] if kind == OPE else tre_frames(sequence.valid & ~omitted)
     return [
@@ -161,10 +163,6 @@ def _inside(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _round(value: float) -> float:
     # 0.1 * 35 is a little more than 3.5: what is meant is a half.
     return float(np.floor(np.round(value, 9) + 0.5))
-
-
-def _origin(sequence: Sequence) -> np.ndarray:
-    return np.array([sequence.origin, sequence.origin, 0.0, 0.0])
 
 
 def _as_box(values: SequenceABC[float] | np.ndarray) -> tuple[float, float, float, float]:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxtrack.boxes import as_in_files
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.data.sequences import Sequence as VideoSequence
 from jaxtrack.errors import UserError
@@ -128,13 +129,12 @@ def _check_complete(run: StoredRun, benchmark: Benchmark) -> None:
 def _files(kind: Format, sequence: VideoSequence, runs: Sequence[StoredRun]) -> dict[str, str]:
     """Name and text of each of a sequence's files."""
     files, times = {}, []
-    shift = sequence.origin * np.array([1.0, 1.0, 0.0, 0.0])
     for run, name in zip(runs, kind.files(sequence.name, len(runs)), strict=True):
         stored = run.read(sequence.name)
         where = f"{run.directory}: {sequence.name}"
-        boxes = stored.boxes + shift
+        boxes = as_in_files(stored.boxes, sequence.origin)
         _check_first(boxes[0], sequence, where, tolerance=1e-4 + _FLOAT32 * np.abs(boxes[0]).max())
-        boxes[0] = sequence.boxes[0] + shift
+        boxes[0] = as_in_files(sequence.boxes[0], sequence.origin)
         if kind.nested and not np.isfinite(stored.seconds).all():
             raise UserError(
                 f"{where} has no times, which {kind.title} asks for: move its file of boxes away, run it again"
@@ -148,7 +148,7 @@ def _files(kind: Format, sequence: VideoSequence, runs: Sequence[StoredRun]) -> 
 
 def _check_first(box: np.ndarray, sequence: VideoSequence, where: str, *, tolerance: float) -> None:
     """Refuses a file's first box that is not the given one, both as the benchmark's files count pixels."""
-    given = sequence.boxes[0] + sequence.origin * np.array([1.0, 1.0, 0.0, 0.0])
+    given = as_in_files(sequence.boxes[0], sequence.origin)
     if np.abs(box - given).max() > tolerance + 1e-9:
         shown = [",".join(f"{value:g}" for value in row) for row in (box, given)]
         raise UserError(

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtrack import running, trackers
 from jaxtrack.data.sequences import Sequence as VideoSequence
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import metrics, provenance, replay
+from jaxtrack.evaluation import metrics, protocols, provenance, replay
 from jaxtrack.evaluation.progress import Reporter
 from jaxtrack.evaluation.replay import RANGES
 from jaxtrack.evaluation.runner import finite_boxes
@@ -238,7 +238,7 @@ def _auc(
         reporter.sequence(label, sequence.name, len(sequence))
         track = running.run(tracker, variable, sequence, sequence.boxes[0], on_progress=reporter.frames)
         rows = np.round(finite_boxes(track.boxes)[0].astype(np.float64), _DECIMALS)
-        scores.append(metrics.score(rows, sequence.boxes, sequence.valid))
+        scores.append(protocols.score(rows, sequence))
         reporter.finished()
     return metrics.average(scores).auc
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxtrack.boxes import as_in_files, zero_based
 from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.errors import UserError
 from jaxtrack.images import as_rgb
@@ -49,7 +50,7 @@ class ToolkitTracker:
         self._sessions = Sessions(tracker)
         self.name = name or self._sessions.name
         self.is_deterministic = is_deterministic
-        self._seed, self._origin = seed, np.array([origin, origin, 0, 0])
+        self._seed, self._origin = seed, origin
         self._started: Counter[str] = Counter()
         self._session: Target | None = None
 
@@ -63,7 +64,7 @@ class ToolkitTracker:
         """The target's box in the next image, `float64 [4]`, (x, y, w, h)."""
         if self._session is None:
             raise UserError("call init(image, box) before update(image)")
-        return self._session.update(_array(image))[0] + self._origin
+        return as_in_files(self._session.update(_array(image))[0], self._origin)
 
     def track(self, img_files: Sequence[str], box: Any, visualize: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Tracks through a video.
@@ -102,7 +103,7 @@ class ToolkitTracker:
 
     def _begin(self, image: np.ndarray, box: Any, name: str) -> None:
         session = self._sessions.begin(self._seed + self._started[name], name)
-        session.init(image, np.asarray(box, np.float64) - self._origin)
+        session.init(image, zero_based(box, self._origin))
         self._started[name] += 1
         self._session = session
 

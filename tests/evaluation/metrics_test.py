@@ -1,14 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
-import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
+from otb_scores import annotated, score
 
-from jaxtrack.data import otb_table
-from jaxtrack.data.boxfiles import annotated_rows, read_boxes
-from jaxtrack.evaluation import metrics, raw_results
+from jaxtrack.evaluation import metrics, protocols
 
-ALL_VALID = np.ones(5, bool)
 TRUTH = np.tile([10.0, 10.0, 20.0, 20.0], (5, 1))
 BOXES = np.array([[0, 0, 1, 1], [12, 11, 20, 20], [10, 10, 30, 30], [20, 10, 20, 20], [31, 10, 20, 20]], np.float64)
 
@@ -17,45 +16,45 @@ def score_of_overlaps(*overlaps):
     """The score of boxes of 100 pixels whose heights are chosen to give these overlaps, all above 0."""
     truth = np.tile([0.0, 0.0, 100.0, 100.0], (len(overlaps), 1))
     boxes = truth * np.array([[1, 1, 1, overlap] for overlap in overlaps])
-    return metrics.score(boxes, truth, np.ones(len(overlaps), bool))
+    return score(boxes, truth)
 
 
 def test_overlaps_and_errors_of_five_frames_worked_out_by_hand():
-    overlaps, errors = metrics.frame_scores(BOXES, TRUTH, ALL_VALID)
-    np.testing.assert_allclose(overlaps, [1, 342 / 458, 4 / 9, 1 / 3, 0], atol=1e-12)
-    np.testing.assert_allclose(errors, [0, 5**0.5, 50**0.5, 10, 21], atol=1e-12)
+    measured = protocols.measure(BOXES, annotated(TRUTH), protocols.OTB)
+    np.testing.assert_allclose(measured.overlaps, [1, 342 / 458, 4 / 9, 1 / 3, 0], atol=1e-12)
+    np.testing.assert_allclose(measured.errors, [0, 5**0.5, 50**0.5, 10, 21], atol=1e-12)
 
 
 def test_curves_of_five_frames_worked_out_by_hand():
-    score = metrics.score(BOXES, TRUTH, ALL_VALID)
-    np.testing.assert_allclose(score.success, [0.8] * 7 + [0.6] * 2 + [0.4] * 6 + [0.2] * 5 + [0], atol=1e-12)
+    found = score(BOXES, TRUTH)
+    np.testing.assert_allclose(found.success, [0.8] * 7 + [0.6] * 2 + [0.4] * 6 + [0.2] * 5 + [0], atol=1e-12)
     precision = [0.2] * 3 + [0.4] * 5 + [0.6] * 2 + [0.8] * 11 + [1.0] * 30
-    np.testing.assert_allclose(score.precision, precision, atol=1e-12)
-    assert score.auc == pytest.approx(0.485714, abs=1e-6)
-    assert (score.precision_20, score.success_50, score.success_60) == pytest.approx((0.8, 0.4, 0.4))
-    assert score.mean_overlap == pytest.approx((1 + 342 / 458 + 4 / 9 + 1 / 3) / 5)
-    assert (score.frames, score.valid_frames) == (5, 5)
+    np.testing.assert_allclose(found.precision, precision, atol=1e-12)
+    assert found.auc == pytest.approx(0.485714, abs=1e-6)
+    assert (found.precision_20, found.success_50, found.success_60) == pytest.approx((0.8, 0.4, 0.4))
+    assert found.mean_overlap == pytest.approx((1 + 342 / 458 + 4 / 9 + 1 / 3) / 5)
+    assert (found.frames, found.valid_frames) == (5, 5)
 
 
 def test_every_metric_of_the_registry_reads_its_own_number():
-    score = metrics.Score(np.linspace(1, 0, 21), np.linspace(0, 1, 51), 0.3, 7)
-    read = {key: metric.of(score) for key, metric in metrics.METRICS.items()}
+    made = metrics.Score(np.linspace(1, 0, 21), np.linspace(0, 1, 51), 0.3, 7)
+    read = {key: metric.of(made) for key, metric in metrics.METRICS.items()}
     assert read == pytest.approx(
         {"auc": 0.5, "precision_20": 0.4, "success_50": 0.5, "success_60": 0.4, "mean_overlap": 0.3}
     )
 
 
 def test_a_perfect_tracker_has_an_auc_of_20_21sts_because_no_overlap_exceeds_1():
-    score = metrics.score(TRUTH, TRUTH, ALL_VALID)
-    assert score.auc == pytest.approx(20 / 21)
-    assert score.success[-1] == 0
-    assert score.precision.tolist() == [1.0] * 51
+    perfect = score(TRUTH, TRUTH)
+    assert perfect.auc == pytest.approx(20 / 21)
+    assert perfect.success[-1] == 0
+    assert perfect.precision.tolist() == [1.0] * 51
 
 
 def test_an_overlap_equal_to_a_threshold_is_no_success_but_an_error_equal_to_one_is_a_hit():
     assert score_of_overlaps(1, 0.5).success[10] == 0.5
     shifted = TRUTH[:2] + np.array([[0, 0, 0, 0], [12, 16, 0, 0]])  # 20 pixels away
-    precision = metrics.score(shifted, TRUTH[:2], ALL_VALID[:2]).precision
+    precision = score(shifted, TRUTH[:2]).precision
     assert (precision[19], precision[20]) == (0.5, 1.0)
 
 
@@ -88,9 +87,9 @@ def test_an_unusable_second_row_becomes_the_annotation_of_the_first():
 def test_missing_rows_are_zero_in_the_files_coordinates_and_surplus_rows_are_cut():
     padded = metrics.prepare(BOXES[:3], TRUTH)
     np.testing.assert_array_equal(padded[3:], [[-1, -1, 0, 0]] * 2)
-    overlaps, errors = metrics.frame_scores(BOXES[:3], TRUTH, ALL_VALID)
-    np.testing.assert_array_equal(overlaps[3:], [0, 0])
-    np.testing.assert_allclose(errors[3:], [21 * 2**0.5] * 2)
+    measured = protocols.measure(BOXES[:3], annotated(TRUTH), protocols.OTB)
+    np.testing.assert_array_equal(measured.overlaps[3:], [0, 0])
+    np.testing.assert_allclose(measured.errors[3:], [21 * 2**0.5] * 2)
     np.testing.assert_array_equal(metrics.prepare(BOXES, TRUTH[:2]), [TRUTH[0], BOXES[1]])
     assert len(metrics.prepare(np.zeros((0, 4)), TRUTH)) == 5
 
@@ -99,25 +98,26 @@ def test_an_invalid_annotation_is_a_failure_of_overlap_and_officially_a_hit_of_p
     valid = np.array([True, True, False, True])
     truth = TRUTH[:4].copy()
     truth[2] = np.nan
-    official = metrics.score(TRUTH[:4], truth, valid)
+    official = score(TRUTH[:4], truth, valid)
     assert (official.success[0], official.precision[0]) == (0.75, 1.0)
-    assert metrics.frame_scores(TRUTH[:4], truth, valid)[0].tolist() == [1, 1, -1, 1]
-    strict = metrics.score(TRUTH[:4], truth, valid, invalid_error=np.inf)
+    measured = protocols.measure(TRUTH[:4], annotated(truth, valid), protocols.OTB)
+    assert measured.overlaps.tolist() == [1, 1, -1, 1]
+    strict = score(TRUTH[:4], truth, valid, dataclasses.replace(protocols.OTB, invalid="miss"))
     assert (strict.success[0], strict.precision[50]) == (0.75, 0.75)
     assert (official.mean_overlap, official.frames, official.valid_frames) == (1.0, 4, 3)
 
 
 def test_a_sequence_without_a_valid_annotation_has_no_mean_overlap():
-    nothing = metrics.score(BOXES, TRUTH, ~ALL_VALID)
+    nothing = score(BOXES, TRUTH, np.zeros(5, bool))
     assert np.isnan(nothing.mean_overlap)
     assert nothing.auc == 0
-    some = metrics.score(TRUTH, TRUTH, ALL_VALID)
+    some = score(TRUTH, TRUTH)
     assert metrics.average([nothing, some]).mean_overlap == 1.0
     assert np.isnan(metrics.average([nothing]).mean_overlap)
 
 
 def test_a_sequence_of_one_frame_is_perfect():
-    assert metrics.score(BOXES[:1], TRUTH[:1], ALL_VALID[:1]).auc == pytest.approx(20 / 21)
+    assert score(BOXES[:1], TRUTH[:1]).auc == pytest.approx(20 / 21)
 
 
 def test_an_empty_union_has_no_overlap():
@@ -141,10 +141,8 @@ def test_frames_per_second_leaves_out_the_initialisation_and_keeps_slow_frames()
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        (lambda: metrics.score(BOXES[:, :3], TRUTH, ALL_VALID), r"boxes must be \[N, 4\], got \[5, 3\]"),
-        (lambda: metrics.score(BOXES, TRUTH, ALL_VALID[:3]), r"valid must be bool \[5\], got bool \[3\]"),
-        (lambda: metrics.score(BOXES, TRUTH, np.ones(5)), r"valid must be bool \[5\], got float64 \[5\]"),
-        (lambda: metrics.score(BOXES, TRUTH, ALL_VALID, invalid_error=0.0), "-1 or infinity"),
+        (lambda: score(BOXES[:, :3], TRUTH), r"boxes must be \[N, 4\], got \[5, 3\]"),
+        (lambda: metrics.overlap(BOXES, TRUTH[:, :3]), r"truth must be \[N, 4\], got \[5, 3\]"),
         (lambda: metrics.prepare(BOXES, TRUTH[:0]), "at least one annotated frame"),
         (lambda: metrics.average([]), "no sequence"),
     ],
@@ -171,20 +169,3 @@ def test_overlap_of_integer_boxes_counts_shared_pixels(a, b):
 def test_moving_box_and_annotation_together_changes_nothing(a, b, shift):
     a, b, moved = np.array([a]), np.array([b]), np.array([shift, -shift, 0, 0])
     assert metrics.overlap(a + moved, b + moved) == metrics.overlap(a, b)
-    assert metrics.centre_error(a + moved, b + moved) == metrics.centre_error(a, b)
-
-
-def test_mdnet_scores_on_every_sequence_of_otb100_as_in_the_matlab_toolkit(test_data):
-    folder = test_data / "otb100"
-    oracle = scipy.io.loadmat(folder / "toolkit_curves_15_trackers.mat")
-    assert oracle["nameTrkAll"][0, 0].item() == "MDNet"
-    # The file names no sequences; it holds those of TB-50 first, then the others, each alphabetically.
-    entries = sorted(otb_table.table(), key=lambda entry: ("tb50" not in entry.lists, entry.name.casefold()))
-    results = raw_results.read_folder(folder / "results" / "MDNet")
-    for i, entry in enumerate(entries):
-        # The toolkit kept Board's and Twinnings' last annotation, which has no image and is not valid.
-        truth = read_boxes(folder / "groundtruth_rect" / f"{entry.name}.txt")
-        score = metrics.score(results[entry.name], truth, annotated_rows(truth))
-        for curve in ("success", "precision"):
-            expected = oracle[f"{curve}_curve"][0, i].ravel()
-            np.testing.assert_allclose(getattr(score, curve), expected, rtol=0, atol=1e-9, err_msg=entry.name)

@@ -3,7 +3,10 @@
 import functools
 from pathlib import Path
 
+import numpy as np
+
 from jaxtrack import files
+from jaxtrack.boxes import zero_based
 from jaxtrack.data.preparation.tracks import (
     Annotation,
     Box,
@@ -87,7 +90,10 @@ def _voc_tracks(year: Path, name: str) -> list[Track]:
 
 def _from_whole_pixels(box: Box | None) -> Box | None:
     """VOC names the first and the last pixel inside, from 1: their outer edges are at xmin - 1 and at xmax."""
-    return None if box is None else (box[0] - 1, box[1] - 1, box[2], box[3])
+    if box is None:
+        return None
+    left, top, right, bottom = zero_based(np.array(box)).tolist()
+    return left, top, right, bottom
 
 
 def _objects(video: str, path: Path, boxes: list[tuple[Box | None, bool]], dropped: str = "no box") -> list[Track]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxtrack.boxes import zero_based
 from jaxtrack.errors import UserError
 
 Box = tuple[float, float, float, float]
@@ -158,11 +159,10 @@ def box_from_whole_xywh(row: list[float]) -> Box | None:
 def box_from_points(row: list[float]) -> Box | None:
     """The box around a polygon x1, y1, x2, y2, …, or of a row x, y, w, h, whose first pixel is 1; None if neither."""
     if len(row) == 4:
-        x, y, w, h = row
-        return x - 1, y - 1, x - 1 + w, y - 1 + h
+        return box_from_xywh(zero_based(np.array(row)).tolist())
     if len(row) < 6 or len(row) % 2:
         return None
-    points = np.array(row).reshape(-1, 2) - 1
+    points = zero_based(np.array(row).reshape(-1, 2))
     left, top = points.min(axis=0).tolist()
     right, bottom = points.max(axis=0).tolist()
     return left, top, right, bottom

@@ -2,15 +2,15 @@
 
 import base64
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Sequence as SequenceABC
 
 import cv2
 import numpy as np
 
 from jaxtrack import drawing
-from jaxtrack.data.sequences import Frames
+from jaxtrack.data.sequences import Frames, Sequence
 from jaxtrack.errors import UserError
-from jaxtrack.evaluation import metrics
+from jaxtrack.evaluation import metrics, protocols
 
 TRUTH_COLOUR, FOUND_COLOUR = drawing.COLOURS[2], drawing.COLOURS[4]
 _WIDTH_PX = 400
@@ -41,38 +41,36 @@ class Failure:
     box: np.ndarray
 
 
-def find(sequence: str, boxes: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> list[Failure]:
-    """The failures of one run on one sequence, in the order of the frames.
+def find(sequence: Sequence, boxes: np.ndarray) -> list[Failure]:
+    """The failures of one run on one sequence by OTB's rules, in the order of the frames.
 
-    Frames without a valid annotation neither begin a failure nor end one.
+    Frames without a valid annotation, or without the target, neither begin a failure nor end one.
 
     Args:
-      sequence: its name.
+      sequence: its annotations, N frames.
       boxes: `[M, 4]`, predicted (x, y, w, h), pixels; made fit by `metrics.prepare`.
-      truth: `[N, 4]`, annotations.
-      valid: `bool [N]`, which of them count.
     """
-    overlaps, _ = metrics.frame_scores(boxes, truth, valid)
-    rows = metrics.prepare(boxes, truth)
-    annotated = np.flatnonzero(valid)
-    lost = np.concatenate([[False], overlaps[annotated] <= 0, [False]])
+    measured = protocols.measure(boxes, sequence, protocols.OTB)
+    rows = metrics.prepare(boxes, sequence.boxes)
+    annotated = np.flatnonzero(measured.valid)
+    lost = np.concatenate([[False], measured.overlaps[annotated] <= 0, [False]])
     edges = np.flatnonzero(lost[1:] != lost[:-1]).tolist()  # a start, an end, a start, ...
-    counted = [*annotated.tolist(), len(truth)]
+    counted = [*annotated.tolist(), len(sequence)]
     return [
         Failure(
-            sequence=sequence,
+            sequence=sequence.name,
             frame=counted[start],
             frames=end - start,
             unannotated=counted[end] - counted[start] - (end - start),
             found_again=counted[end] if end < len(annotated) else None,
-            truth=np.asarray(truth[counted[start]], np.float64),
+            truth=np.asarray(sequence.boxes[counted[start]], np.float64),
             box=rows[counted[start]],
         )
         for start, end in zip(edges[::2], edges[1::2], strict=True)
     ]
 
 
-def longest(failures: Sequence[Failure], count: int) -> list[Failure]:
+def longest(failures: SequenceABC[Failure], count: int) -> list[Failure]:
     """The `count` failures with the most frames, in the given order."""
     chosen = sorted(range(len(failures)), key=lambda i: -failures[i].frames)[:count]
     return [failures[i] for i in sorted(chosen)]

@@ -215,7 +215,7 @@ def _thumbnails(shown: Sequence[Failure], benchmark: Benchmark) -> dict[Failure,
 
 def _found(tracker: TrackerResult, benchmark: Benchmark) -> list[Failure]:
     known = [sequence for sequence in benchmark.sequences if sequence.name in tracker.boxes]
-    each = [failures.find(x.name, tracker.boxes[x.name], x.boxes, x.valid & x.there) for x in known]
+    each = [failures.find(sequence, tracker.boxes[sequence.name]) for sequence in known]
     return [failure for found in each for failure in found]
 
 

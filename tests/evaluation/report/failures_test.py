@@ -1,8 +1,10 @@
 import base64
+import dataclasses
 
 import cv2
 import numpy as np
 import pytest
+from otb_scores import annotated
 
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation.report import failures
@@ -13,8 +15,8 @@ AT, FAR = (10.0, 10.0, 8.0, 8.0), (30.0, 10.0, 8.0, 8.0)
 def find(pattern, valid=None):
     """Failures of a tracker that is at the target where `pattern` has an x, and far from it elsewhere."""
     boxes = np.array([AT if letter == "x" else FAR for letter in pattern])
-    valid = np.ones(len(pattern), bool) if valid is None else np.array([letter == "v" for letter in valid])
-    return failures.find("Toy", boxes, np.tile(AT, (len(pattern), 1)), valid)
+    valid = None if valid is None else np.array([letter == "v" for letter in valid])
+    return failures.find(annotated(np.tile(AT, (len(pattern), 1)), valid), boxes)
 
 
 def shape(found):
@@ -24,7 +26,7 @@ def shape(found):
 def test_each_run_of_lost_frames_is_one_failure():
     found = find("xx..x...")
     assert shape(found) == [(2, 2, 4), (5, 3, None)]
-    assert {failure.sequence for failure in found} == {"Toy"}
+    assert {failure.sequence for failure in found} == {"toy"}
     np.testing.assert_array_equal(found[0].truth, AT)
     np.testing.assert_array_equal(found[0].box, FAR)
 
@@ -35,12 +37,12 @@ def test_a_tracker_that_never_fails_has_no_failure():
 
 def test_a_little_overlap_is_no_failure():
     barely = np.array([AT, (17.9, 10.0, 8.0, 8.0)])
-    assert failures.find("Toy", barely, np.tile(AT, (2, 1)), np.ones(2, bool)) == []
+    assert failures.find(annotated(np.tile(AT, (2, 1))), barely) == []
 
 
 def test_boxes_that_only_touch_do_not_overlap():
     touching = np.array([AT, (18.0, 10.0, 8.0, 8.0)])
-    assert shape(failures.find("Toy", touching, np.tile(AT, (2, 1)), np.ones(2, bool))) == [(1, 1, None)]
+    assert shape(failures.find(annotated(np.tile(AT, (2, 1))), touching)) == [(1, 1, None)]
 
 
 def test_frames_without_an_annotation_neither_begin_nor_end_a_failure():
@@ -57,9 +59,17 @@ def test_frames_without_an_annotation_after_the_last_one_are_part_of_a_failure_t
     assert failure.unannotated == 0
 
 
+def test_frames_without_the_target_neither_begin_nor_end_a_failure():
+    absent = np.array([letter == "-" for letter in "v-vv-v"])
+    sequence = dataclasses.replace(annotated(np.tile(AT, (6, 1))), absent=absent)
+    boxes = np.array([AT, FAR, FAR, FAR, AT, AT])
+    [failure] = failures.find(sequence, boxes)
+    assert (failure.frame, failure.frames, failure.unannotated, failure.found_again) == (2, 2, 1, 5)
+
+
 def test_missing_rows_are_lost():
     truth = np.tile(AT, (4, 1))
-    assert shape(failures.find("Toy", truth[:2], truth, np.ones(4, bool))) == [(2, 2, None)]
+    assert shape(failures.find(annotated(truth), truth[:2])) == [(2, 2, None)]
 
 
 def test_the_longest_are_kept_in_their_order():

@@ -5,6 +5,7 @@ import dataclasses
 import html_pages
 import numpy as np
 import pytest
+from otb_scores import score
 
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.errors import UserError
@@ -70,7 +71,7 @@ def runs(tmp_path_factory):
 
 def published(name="<i>theirs</i> (published)"):
     found = dict(zip(NAMES, [boxes(0), boxes(1, lost=(8, 9)), boxes(2)], strict=True))
-    scores = {n: metrics.score(b, TRUTH, np.ones(FRAMES, bool)) for n, b in found.items()}
+    scores = {n: score(b, TRUTH) for n, b in found.items()}
     return comparison.TrackerResult(name, ("published",), (scores,), boxes=found, tuned_on="a & b")
 
 
@@ -113,7 +114,7 @@ def test_the_summary_has_the_numbers_of_the_comparison(report, runs):
 def test_the_summary_has_an_interval_over_sequences_of_the_means_over_seeds(report, runs):
     [_, second], aucs = runs[:2], []
     for name in NAMES:
-        seeds = [metrics.score(run.read(name).boxes, TRUTH, np.ones(FRAMES, bool)).auc for run in (runs[0], second)]
+        seeds = [score(run.read(name).boxes, TRUTH).auc for run in (runs[0], second)]
         aucs.append(np.mean(seeds))
     expected = confidence.interval(np.array(aucs))
     assert expected.low < np.mean(aucs) < expected.high
@@ -130,7 +131,7 @@ def test_the_best_number_is_bold(report):
 def test_every_sequence_has_its_row_and_may_be_called_anything(report, runs):
     rows = {row[0]: row for row in table(report, "sequences")}
     assert list(rows) == list(NAMES)
-    mil = metrics.score(boxes(5), TRUTH, np.ones(FRAMES, bool))
+    mil = score(boxes(5), TRUTH)
     assert rows["Box"][:3] == ["Box", "10", "OCC"]
     assert rows["Box"][5:7] == [f"{mil.auc:.3f}", f"{mil.precision_20:.3f}"]
     assert [script for script in report.all("script") if "alert" in script.text] == []
