@@ -1,8 +1,10 @@
 """Compiling programs ahead of their first call, and the cache of compiled programs on disk."""
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from jaxtrack.errors import UserError
 _LIBRARY = ("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", "LIBRARY_FUSION_TYPE_REDUCE")
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ",".join(_LIBRARY)}
 _UNKNOWN = ("No such compile option", "is not a valid enum value")
+NOTICE_SECONDS = 5.0  # what comes from the cache on disk is there by then, also on busy cores
 
 
 class OutOfMemoryError(UserError):
@@ -44,6 +47,7 @@ class Program:
         donate_argnums: tuple[int, ...] = (),
         transform: Any = jax.jit,
         devices: Sequence[Any] | None = None,
+        notice: Callable[[], None] | None = None,
     ):
         """Prepares a program; nothing is compiled yet.
 
@@ -52,10 +56,12 @@ class Program:
           donate_argnums: arguments whose buffers may be used anew.
           transform: `jax.jit`, or a `jax.pmap` that takes the same keywords.
           devices: where it runs, by default on the first device.
+          notice: called, in another thread, while compiling takes longer than `NOTICE_SECONDS`, once each time.
         """
         # XLA cannot reuse donated buffers for every output; asking is right all the same.
         self._jitted = transform(function, donate_argnums=donate_argnums)
         self._devices = devices
+        self._notice = notice
         self._compiled: dict[Any, Any] = {}
         self.compilations = 0
         self.compile_seconds = 0.0
@@ -71,7 +77,9 @@ class Program:
         if signature not in self._compiled:
             enable_compilation_cache()
             start = time.perf_counter()
-            executable = _compile(self._jitted.lower(*args))
+            lowered = self._jitted.lower(*args)
+            with _noticing(self._notice):
+                executable = _compile(lowered)
             _check_memory(executable, list(self._devices or jax.local_devices()[:1]))
             self._compiled[signature] = executable
             self.compile_seconds += time.perf_counter() - start
@@ -86,6 +94,18 @@ class Program:
             # see what it wrote, they compile while it does not, and on GPUs wait for its share of XLA's autotuning.
             return self._jitted(*args)
         return self.compiled(*args)(*args)
+
+
+@contextlib.contextmanager
+def _noticing(notice: Callable[[], None] | None) -> Iterator[None]:
+    """Calls `notice` if what happens inside takes long; whether a program is in the cache is known only afterwards."""
+    timer = threading.Timer(NOTICE_SECONDS, notice or (lambda: None))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _compile(lowered: Any) -> Any:

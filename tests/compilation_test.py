@@ -1,4 +1,5 @@
 import stat
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,24 @@ def test_a_program_is_compiled_once_for_each_shape():
         np.testing.assert_array_equal(double(np.ones(size, np.float32)), np.full(size, 2, np.float32))
     assert double.compilations == 2
     assert double.compile_seconds > 0
+
+
+@pytest.mark.parametrize(("limit", "slow"), [(0.1, True), (60.0, False)])
+def test_compiling_is_said_where_it_takes_long_and_while_it_does(monkeypatch, limit, slow):
+    """What comes from the cache is there at once, and nothing is said."""
+    told, heard = threading.Event(), []
+
+    def compiling(lowered):
+        if slow:  # it does not end before it is said
+            heard.append(told.wait(30))
+        return lowered.compile()
+
+    monkeypatch.setattr(compilation, "NOTICE_SECONDS", limit)
+    monkeypatch.setattr(compilation, "_compile", compiling)
+    double = Program(lambda x: x + x, notice=told.set)
+    for _ in range(2):
+        double(np.ones(2, np.float32))
+    assert (heard, told.is_set()) == ([True] * slow, slow)
 
 
 def test_donated_arguments_are_gone_afterwards():

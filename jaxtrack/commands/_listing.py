@@ -28,6 +28,8 @@ def print_lists(
         console.print(tracker_table([name for name in trackers.names() if name in named]))
     if benchmark is not None:
         console.print(sequence_table(benchmark, data_dir))
+        if note := benchmarks.unlisted(benchmark, data_dir):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
     if chosen is None and benchmark is None:
         console.print(family_table())
         console.print(benchmark_table(data_dir))

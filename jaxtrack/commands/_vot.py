@@ -3,31 +3,29 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import tyro
 from rich.console import Console
 
+from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.commands._tracker_choice import split_list
 from jaxtrack.data.naming import match_name
 from jaxtrack.data.vot import VotBenchmark, VotSequence
 from jaxtrack.errors import UserError
+from jaxtrack.evaluation import trained_on
+from jaxtrack.evaluation.runner import Entry
 from jaxtrack.evaluation.vot import interval, measures, results, runner, supervised, tables
 from jaxtrack.evaluation.vot.comparison import Comparison, Result, from_stored, score_all
 from jaxtrack.evaluation.vot.results import StoredTrajectories
-
-
-def _shown_as(metavar: str) -> Any:
-    return tyro.conf.arg(metavar=metavar)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The supervised protocol of the VOT benchmarks (docs/protocols.md)."""
 
-    experiments: Annotated[str, _shown_as("A,B")] = "baseline"
+    experiments: Annotated[str, shown_as("A,B")] = "baseline"
     """Experiments, separated by commas: baseline, region_noise (first boxes moved by up to a tenth), grey."""
-    eao_interval: Annotated[str, _shown_as("LOW-HIGH|auto")] = ""
+    eao_interval: Annotated[str, shown_as("LOW-HIGH|auto")] = ""
     """Lengths over which EAO is averaged; auto: from the sequences' lengths. By default the edition's, or auto where
     only a part of it is scored; VOT2013 and VOT2014 have no EAO by default."""
     start_box: Literal["area", "enclosing"] = "area"
@@ -35,11 +33,11 @@ class Options:
     overlap: Literal["edition", "bounded", "legacy"] = "edition"
     """How regions become pixels: bounded by the image (VOT2016 and later), or by the old rule, not bounded (until
     VOT2015)."""
-    lanes: Annotated[int, _shown_as("N")] = 1
+    lanes: Annotated[int, shown_as("N")] = 1
     """Repetitions of a tracker in JAX that run side by side; part of the run id, for it changes the last bits."""
-    ranks: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    ranks: Switch = False
     """Also rank by accuracy and robustness; VOT2013 and VOT2014 always have ranks."""
-    practical: Annotated[float, _shown_as("X")] = 0.0
+    practical: Annotated[float, shown_as("X")] = 0.0
     """Mean overlaps that differ by no more than this share a rank."""
 
     @property
@@ -108,10 +106,12 @@ def compare(
     benchmark: VotBenchmark,
     options: Options,
     repeats: int,
+    entries: Sequence[Entry],
 ) -> list[Comparison]:
-    """What is stored and what is published, a comparison for each experiment."""
+    """What is stored of the trackers `entries` and what is published, a comparison for each experiment."""
     names, rules = options.experiment_names, options.rules(benchmark)
-    rows = [*(from_stored(each, benchmark, names, rules, repeats) for each in stored), *others]
+    own = [from_stored(each, benchmark, names, rules, repeats) for each in stored]
+    rows = [*trained_on.marked(own, entries, benchmark), *others]
     settings = options.interval(benchmark), rows, options.practical_of(benchmark)
     return [Comparison(benchmark, name, *settings) for name in names]
 

@@ -7,13 +7,14 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 from rich.console import Console
 
 from jaxtrack import trackers
 from jaxtrack.commands import _benchmark_choice, _listing, _scale, _tracker_choice, _vot
+from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.compilation import disable_compilation_cache
 from jaxtrack.data import otb, otb_table
 from jaxtrack.data.naming import match_name
@@ -32,6 +33,7 @@ from jaxtrack.evaluation import (
     runner,
     starts,
     tables,
+    trained_on,
 )
 from jaxtrack.evaluation.report import one_pass, supervised
 from jaxtrack.evaluation.store import StoredRun
@@ -42,12 +44,6 @@ from jaxtrack.evaluation.vot import tables as vot_tables
 _FOLDER_NAME = re.compile(r"[\w.+-]{1,60}")  # sequences or trackers that a folder may be called after
 
 _Stored = TypeVar("_Stored")
-_Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-
-
-def _shown_as(metavar: str) -> Any:
-    """What usage texts print for an option's value."""
-    return tyro.conf.arg(metavar=metavar)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,61 +54,61 @@ class Options:
     interrupted, and prints the table at once when nothing is left to do.
     """
 
-    tracker: Annotated[str, _shown_as("NAME[,NAME]")] = f"{trackers.DEFAULT},opencv-mil"
+    tracker: Annotated[str, shown_as("NAME[,NAME]")] = f"{trackers.DEFAULT},opencv-mil"
     """Trackers, separated by commas: names (see --list) or config files (configs/NAME.py); none: only what --published
     names is scored."""
-    benchmark: Annotated[str, _shown_as("NAME")] = "procedural"
+    benchmark: Annotated[str, shown_as("NAME")] = "procedural"
     """Benchmark (see --list)."""
-    data_dir: Annotated[Path | None, _shown_as("DIR")] = None
+    data_dir: Annotated[Path | None, shown_as("DIR")] = None
     """Folder of the benchmarks' files, or one benchmark's own; else the environment variable JAXTRACK_DATA."""
-    sequences: Annotated[str | None, _shown_as("A,B")] = None
+    sequences: Annotated[str | None, shown_as("A,B")] = None
     """Only these sequences, separated by commas."""
-    protocol: Annotated[str, _shown_as("NAME")] = ""
+    protocol: Annotated[str, shown_as("NAME")] = ""
     """Rules to score by: otb, pysot, got10k or pytracking; by default the benchmark's own (docs/protocols.md)."""
     invalid_frames: Literal["protocol", "hit", "miss", "skip"] = "protocol"
     """What frames without a valid annotation are to precision, hits or misses, or whether they are not counted at all;
     by default what the protocol says."""
     runs: Literal["ope", "tre", "sre"] = "ope"
     """Runs of each sequence: one, or OTB's tests of robustness: 20 from different starts, 12 from moved first boxes."""
-    seed: Annotated[int, _shown_as("N")] = 0
+    seed: Annotated[int, shown_as("N")] = 0
     """Seed of the first run."""
-    repeats: Annotated[int, _shown_as("N")] = 1
+    repeats: Annotated[int, shown_as("N")] = 1
     """Runs per tracker, with the seeds that follow; tables show mean and standard deviation."""
-    results: Annotated[Path, _shown_as("DIR")] = Path("results")
+    results: Annotated[Path, shown_as("DIR")] = Path("results")
     """Folder of all results; what is finished there is not run again."""
-    workers: Annotated[int, _shown_as("N")] = 1
+    workers: Annotated[int, shown_as("N")] = 1
     """Processes that share the cores of this host, each with one sequence at a time; tables then show no fps."""
-    batch: Annotated[int, _shown_as("WIDTH")] = 0
+    batch: Annotated[int, shown_as("WIDTH")] = 0
     """Videos that run side by side in one program, split over the devices, of trackers in JAX; by default each alone.
     Part of the run id, for it changes the last bits."""
-    processes: Annotated[str, _shown_as("N|auto")] = ""
+    processes: Annotated[str, shown_as("N|auto")] = ""
     """How many processes, on one or several hosts, share the sequences through the folder of results; auto: as many as
     Slurm or Open MPI has started."""
-    process: Annotated[int | None, _shown_as("I")] = None
+    process: Annotated[int | None, shown_as("I")] = None
     """Number of this process, from 0, with --processes N."""
-    check: Annotated[Path | None, _shown_as("DIR")] = None
+    check: Annotated[Path | None, shown_as("DIR")] = None
     """A folder of earlier results: instead of a table, say whether those in --results are equal to them, bit for bit,
     or where they first differ (exit code 1)."""
-    report: Annotated[Path | None, _shown_as("DIR")] = None
+    report: Annotated[Path | None, shown_as("DIR")] = None
     """Folder of the tables and plots; by default RESULTS/reports/BENCHMARK/TRACKERS, with --sequences RESULTS/reports/
     BENCHMARK-SEQUENCES/TRACKERS, so that reports of other comparisons stay as they are."""
-    published: Annotated[str | None, _shown_as("DIR[,DIR]")] = None
+    published: Annotated[str | None, shown_as("DIR[,DIR]")] = None
     """Folders of raw results that other trackers' authors published, separated by commas, one tracker each: files
     SEQUENCE.txt of 1-based boxes, for VOT EXPERIMENT/SEQUENCE/SEQUENCE_001.txt. They become rows of the table, called
     by the folder's name."""
-    list_: Annotated[_Switch, tyro.conf.arg(name="list")] = False
+    list_: Annotated[Switch, tyro.conf.arg(name="list")] = False
     """List trackers and benchmarks, or with --tracker its tuned settings, with --benchmark its sequences, and stop."""
-    download: _Switch = False
+    download: Switch = False
     """First fetch the benchmark's sequences that --data-dir lacks."""
-    full: _Switch = False
+    full: Switch = False
     """The full list of a benchmark that has a short one: procedural becomes procedural-full."""
-    per_sequence: _Switch = False
+    per_sequence: Switch = False
     """Also print the AUC of every sequence."""
-    per_attribute: _Switch = False
+    per_attribute: Switch = False
     """Also print the AUC by attribute, and draw the plots by attribute."""
-    no_cache: _Switch = False
+    no_cache: Switch = False
     """Compile everything anew instead of keeping compiled programs in the user's cache folder."""
-    quiet: _Switch = False
+    quiet: Switch = False
     """No progress bar."""
     vot: _vot.Options = _vot.Options()
 
@@ -162,7 +158,7 @@ def _one_pass(
         if not _scale.report_repeated(earlier, stores, whole, Console()):
             raise SystemExit(1)
     elif benchmark.annotated:
-        _report(options, benchmark, stores, published)
+        _report(options, entries, benchmark, stores, published)
     else:
         where = ", ".join(str(stored.directory) for stored in stores)
         line = (
@@ -198,7 +194,7 @@ def _supervised(
     if missing:
         _scale.say_missing(part, missing, Console())
         return
-    compared = _vot.compare(stored, published, benchmark, options.vot, options.repeats)
+    compared = _vot.compare(stored, published, benchmark, options.vot, options.repeats, entries)
     names = [row.name for row in compared[0].results]
     folder = options.report or options.results / "reports" / _report_name(options, benchmark, names)
     written = vot_tables.write_tables(compared, folder)
@@ -275,13 +271,15 @@ def _run(options: Options, console: Console, evaluate: Callable[..., list[_Store
 
 def _report(
     options: Options,
+    entries: Sequence[runner.Entry],
     benchmark: Benchmark,
     stores: Sequence[StoredRun],
     published: Sequence[comparison.TrackerResult],
 ) -> None:
     """Scores what is stored, writes and prints tables, then writes plots and the report, which take seconds."""
     rules = _rules(options, benchmark)
-    rows = [*comparison.from_runs(benchmark, stores, rules=rules, kind=options.runs), *published]
+    own = comparison.from_runs(benchmark, stores, rules=rules, kind=options.runs)
+    rows = [*trained_on.marked(own, entries, benchmark), *published]
     compared = comparison.compare(benchmark, rows, protocol=options.runs.upper(), rules=rules)
     folder = options.report or options.results / "reports" / _report_name(
         options, benchmark, [tracker.name for tracker in compared.trackers]

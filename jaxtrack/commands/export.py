@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from jaxtrack.commands._options import shown_as
 from jaxtrack.commands._tracker_choice import split_list
 from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
@@ -24,7 +25,7 @@ class Options:
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(name="source", metavar="TRACKER|FILE")]
     """A Siamese tracker whose weights have been imported, or a .safetensors file of imported weights."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    out: Annotated[Path, shown_as("DIR")]
     """Folder of the files written; it must not be there yet, or be empty."""
     format: Literal["stablehlo", "onnx", "both"] = "stablehlo"
     """Kind of the files."""

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.data import otb_table
 from jaxtrack.data.preparation import Preparation, Summary, prepare, registry
 from jaxtrack.data.preparation.registry import DATASETS
@@ -29,17 +30,17 @@ class Options:
     """
 
     dataset: Annotated[str, tyro.conf.arg(metavar="NAME", help=f"The dataset: {_DATASETS}.")]
-    data_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    data_dir: Annotated[Path, shown_as("DIR")]
     """The folder that holds the dataset as it is shipped, unpacked."""
-    out: Annotated[Path, tyro.conf.arg(metavar="OUT")]
+    out: Annotated[Path, shown_as("OUT")]
     """Folder of prepared datasets; this one goes to OUT/NAME/SPLIT. A frame takes about 40 kB."""
     split: Annotated[
         str, tyro.conf.arg(metavar="SPLIT", help=f"Part of the dataset, where it has several. {_SPLITS}.")
     ] = "train"
-    visible_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    visible_only: Switch = False
     """Leave out frames whose target is annotated as hidden, absent, occluded, difficult or a crowd. The published
     Siamese trackers were trained with them."""
-    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    workers: Annotated[int, shown_as("N")] = 0
     """Number of processes that cut crops; 0 does it in this one."""
 
 

@@ -4,11 +4,12 @@ import dataclasses
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
+from jaxtrack.commands._options import shown_as
 from jaxtrack.commands._tracker_choice import split_list
 from jaxtrack.data import benchmarks
 from jaxtrack.data.naming import match_name, plain
@@ -20,11 +21,6 @@ from jaxtrack.files import replacing
 _TEST_SETS = {"got10k": "got10k_test"}  # what has a validation set too; servers take the test set
 
 
-def _shown_as(metavar: str) -> Any:
-    """What usage texts print for an option's value."""
-    return tyro.conf.arg(metavar=metavar)
-
-
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Packs stored results of a tracker for the server of GOT-10k or TrackingNet.
@@ -33,17 +29,17 @@ class Options:
     checked: every sequence, every frame, the decimals, the given first boxes.
     """
 
-    tracker: Annotated[str, _shown_as("NAME")]
+    tracker: Annotated[str, shown_as("NAME")]
     """The tracker, as the results folder calls it."""
-    benchmark: Annotated[str, _shown_as("NAME")]
+    benchmark: Annotated[str, shown_as("NAME")]
     """got10k or trackingnet."""
-    out: Annotated[Path, _shown_as("FILE")]
+    out: Annotated[Path, shown_as("FILE")]
     """The archive to write, a .zip file."""
-    data_dir: Annotated[Path | None, _shown_as("DIR")] = None
+    data_dir: Annotated[Path | None, shown_as("DIR")] = None
     """Folder of the benchmark's files; else the environment variable JAXTRACK_DATA."""
-    results: Annotated[Path, _shown_as("DIR")] = Path("results")
+    results: Annotated[Path, shown_as("DIR")] = Path("results")
     """Folder of all results."""
-    run: Annotated[str | None, _shown_as("ID[,ID]")] = None
+    run: Annotated[str | None, shown_as("ID[,ID]")] = None
     """The runs to pack, by their ids, where the tracker has several. GOT-10k takes up to three that differ in their
     seeds, TrackingNet one."""
 

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from jaxtrack import streaming, trackers
 from jaxtrack.commands import _box_option, _box_selection, _tracker_choice
+from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.commands._track_record import Record
 from jaxtrack.compilation import disable_compilation_cache
 from jaxtrack.data import video_output
@@ -31,13 +32,6 @@ from jaxtrack.files import write_text
 
 _DEFAULT_FPS = 25.0
 
-_Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-
-
-def _shown_as(metavar: str) -> Any:
-    """What usage texts print for an option's value."""
-    return tyro.conf.arg(metavar=metavar)
-
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -47,34 +41,34 @@ class Options:
     Ctrl-C ends the tracking early and keeps what there is.
     """
 
-    source: Annotated[str, tyro.conf.Positional, _shown_as("VIDEO|FOLDER|PATTERN|CAMERA")]
+    source: Annotated[str, tyro.conf.Positional, shown_as("VIDEO|FOLDER|PATTERN|CAMERA")]
     """A video file, a folder of images, a pattern such as 'img/%04d.jpg' or 'img/*.jpg', or a camera's number."""
-    box: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], _shown_as("X,Y,W,H")] = ()
+    box: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], shown_as("X,Y,W,H")] = ()
     """A target in the first frame: left, top, width, height in pixels, the image's top left corner being 0,0. Give it
     once for each target."""
-    select: _Switch = False
+    select: Switch = False
     """Draw the boxes in a window instead."""
-    tracker: Annotated[str, _shown_as("NAME")] = trackers.DEFAULT
+    tracker: Annotated[str, shown_as("NAME")] = trackers.DEFAULT
     """The tracker: a name (`jaxtrack evaluate --list` has all) or a config file."""
-    out: Annotated[Path | None, _shown_as("FILE|FOLDER")] = None
+    out: Annotated[Path | None, shown_as("FILE|FOLDER")] = None
     """Video that shows boxes and scores (.mp4, .mov, .mkv, .avi), or a folder for its images. Folders that are not
     there are made."""
-    save: Annotated[Path | None, _shown_as("FILE")] = None
+    save: Annotated[Path | None, shown_as("FILE")] = None
     """CSV file of the boxes, a row for each target in each frame: frame,target,x,y,w,h,score. Frames, targets and
     pixels count from 0; the first frame has the given boxes and score 1. Folders that are not there are made."""
-    start: Annotated[int, _shown_as("N")] = 0
+    start: Annotated[int, shown_as("N")] = 0
     """Number of the first frame, counted from 0: the one that the boxes are for."""
-    frames: Annotated[int | None, _shown_as("N")] = None
+    frames: Annotated[int | None, shown_as("N")] = None
     """Track this many frames and no more."""
-    seed: Annotated[int, _shown_as("N")] = 0
+    seed: Annotated[int, shown_as("N")] = 0
     """Seed of what the tracker draws at random."""
-    fps: Annotated[float | None, _shown_as("N")] = None
+    fps: Annotated[float | None, shown_as("N")] = None
     """Frames per second of the video --out; by default those of the source, 25 if it has none."""
-    codec: Annotated[str | None, _shown_as("CODE")] = None
+    codec: Annotated[str | None, shown_as("CODE")] = None
     """Codec of the video --out by its four letters, such as avc1; by default one that OpenCV brings."""
-    no_cache: _Switch = False
+    no_cache: Switch = False
     """Compile everything anew instead of keeping compiled programs in the user's cache folder."""
-    quiet: _Switch = False
+    quiet: Switch = False
     """No progress bar."""
 
 

@@ -17,6 +17,8 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from jaxtrack.commands import _trained_tracker
+from jaxtrack.commands._options import shown_as
 from jaxtrack.commands._tracker_choice import config_path, load_config, option_names, refuse
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance
@@ -36,7 +38,7 @@ class Options:
     for bit; Ctrl-C makes it write one first. At the end the weights lie in the folder as NAME.safetensors.
     """
 
-    config: Annotated[str, tyro.conf.arg(metavar="FILE")] = "configs/smoke.py"
+    config: Annotated[str, shown_as("FILE")] = "configs/smoke.py"
     """A Python file with a function config() that returns a training's configuration, such as a TrainConfig; or the
     name of one in configs/."""
     out: Path = Path("runs")
@@ -60,7 +62,7 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     folder = options.out / config.name
     if options.export:
         state = loop.checkpointed(config, folder, options.export)
-        _say(Console(), f"weights: {write_weights(config, folder, state, f'{config.name}_{int(state.step)}')}")
+        _say_weights(Console(), config, write_weights(config, folder, state, f"{config.name}_{int(state.step)}"), prog)
         return
     _make_cpu_devices(options.cpu_devices, config.batch)
     _join(options)
@@ -76,11 +78,17 @@ def run(argv: Sequence[str], *, prog: str) -> None:
             raise KeyboardInterrupt(line)
         _say(console, line)
     elif first:
-        _say(console, f"weights: {write_weights(config, folder, state, config.name)}")
+        _say_weights(console, config, write_weights(config, folder, state, config.name), prog)
 
 
 def _say(console: Console, line: str) -> None:
     console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _say_weights(console: Console, config: Training, path: Path, prog: str) -> None:
+    """Where the weights are, and what to do with them."""
+    _say(console, f"weights: {path}")
+    _say(console, f"evaluate them: {_trained_tracker.command(config, path, prog)}")
 
 
 def _devices(options: Options, config: Training) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -16,17 +15,13 @@ from rich.text import Text
 
 from jaxtrack import trackers
 from jaxtrack.commands import _tracker_choice
+from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.data import benchmarks
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import progress, provenance, replay, tuning
 from jaxtrack.evaluation.runner import Entry
 from jaxtrack.trackers import siamese
-
-
-def _shown_as(metavar: str) -> Any:
-    """What usage texts print for an option's value."""
-    return tyro.conf.arg(metavar=metavar)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +33,23 @@ class Options:
     the highest AUC becomes a config file.
     """
 
-    tracker: Annotated[str, _shown_as("NAME")] = "nanotrack"
+    tracker: Annotated[str, shown_as("NAME")] = "nanotrack"
     """A Siamese tracker, by name or config file; its constants are where the search begins."""
-    benchmark: Annotated[str, _shown_as("NAME")] = "procedural"
+    benchmark: Annotated[str, shown_as("NAME")] = "procedural"
     """What to tune on; constants found on a test benchmark are labelled so."""
-    data_dir: Annotated[Path | None, _shown_as("DIR")] = None
+    data_dir: Annotated[Path | None, shown_as("DIR")] = None
     """Folder of the benchmarks' files, or one benchmark's own; else the environment variable JAXTRACK_DATA."""
-    sequences: Annotated[str | None, _shown_as("A,B")] = None
+    sequences: Annotated[str | None, shown_as("A,B")] = None
     """Only these sequences, separated by commas."""
-    trials: Annotated[int, _shown_as("N")] = 500
+    trials: Annotated[int, shown_as("N")] = 500
     """Number of triples of constants that are replayed, about half of them on a grid, the others random."""
-    finalists: Annotated[int, _shown_as("N")] = 8
+    finalists: Annotated[int, shown_as("N")] = 8
     """Number of the best triples that are run; so are the present one and two for comparison."""
-    seed: Annotated[int, _shown_as("N")] = 0
+    seed: Annotated[int, shown_as("N")] = 0
     """Seed of the random triples."""
-    out: Annotated[Path, _shown_as("FILE")] = Path("tuned.py")
+    out: Annotated[Path, shown_as("FILE")] = Path("tuned.py")
     """Config file that is written, with a JSON file of all trials beside it."""
-    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    quiet: Switch = False
     """No progress bar."""
 
 

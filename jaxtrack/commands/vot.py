@@ -4,35 +4,31 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from jaxtrack import trackers
+from jaxtrack.commands._options import shown_as
 from jaxtrack.errors import UserError
 from jaxtrack.integrations.vot import ToolkitTracker, check_sizes
-
-
-def _shown_as(metavar: str) -> Any:
-    """What usage texts print for an option's value."""
-    return tyro.conf.arg(metavar=metavar)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Prints the section of a tracker for the VOT toolkit's trackers.ini, once the tracker has been built here."""
 
-    tracker: Annotated[str, _shown_as("NAME")] = trackers.DEFAULT
+    tracker: Annotated[str, shown_as("NAME")] = trackers.DEFAULT
     """The tracker (`jaxtrack evaluate --list` has all)."""
-    seed: Annotated[int, _shown_as("N")] = 0
+    seed: Annotated[int, shown_as("N")] = 0
     """Seed of what the tracker draws at random."""
-    warm_up: Annotated[str, _shown_as("WxH[,WxH]")] = "640x480"
+    warm_up: Annotated[str, shown_as("WxH[,WxH]")] = "640x480"
     """Sizes of images to compile for before the tracker is there; others are compiled for in the first frame."""
     start_box: Literal["area", "enclosing"] = "area"
     """Box that the tracker starts from where the annotation is a polygon: of the polygon's area, or around it."""
     convert: Literal["none", "rectangle"] = "none"
     """What the toolkit makes of annotations: its masks, as in VOTS, must be rectangles."""
-    timeout: Annotated[int, _shown_as("SECONDS")] = 600
+    timeout: Annotated[int, shown_as("SECONDS")] = 600
     """How long the toolkit waits for an answer; compiling takes its time."""
 
 

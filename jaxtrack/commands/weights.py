@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxtrack.commands import _training_record
+from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.errors import UserError
 from jaxtrack.weights import known, places, published, shapes, store
 
@@ -37,12 +38,12 @@ class Import:
 
     file: _File
     """The file, of PyTorch (.pth), MatConvNet (.mat) or Caffe (.caffemodel)."""
-    architecture: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    architecture: Annotated[str | None, shown_as("NAME")] = None
     """Network that the weights belong to, or backbone; by default recognised by what the file holds."""
-    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    name: Annotated[str | None, shown_as("NAME")] = None
     """Name of the files written; by default the one under which trackers look for this published file (`list`), or the
     architecture's."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("weights")
+    out: Annotated[Path, shown_as("DIR")] = Path("weights")
     """Folder of the files written."""
 
 
@@ -52,7 +53,7 @@ class Inspect:
 
     file: _Weights
     """The file, or the name under which trackers look for weights."""
-    tensors: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    tensors: Switch = False
     """Also list its tensors."""
 
 
@@ -74,17 +75,17 @@ class Pack:
 
     file: _File
     """The weights."""
-    command: Annotated[str, tyro.conf.arg(metavar="LINE")]
+    command: Annotated[str, shown_as("LINE")]
     """The exact command line of the training."""
-    note: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
+    note: Annotated[str, shown_as("TEXT")] = ""
     """A remark for the record, such as commit and device."""
-    chosen_on: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
+    chosen_on: Annotated[str, shown_as("TEXT")] = ""
     """The test data on which these weights were chosen among others, if they were: tables and plots will say so."""
-    half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    half: Switch = False
     """Store kernels as float16, rounded to 11 bits: half as large."""
-    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    name: Annotated[str | None, shown_as("NAME")] = None
     """Name of the files written; by default as before."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("weights")
+    out: Annotated[Path, shown_as("DIR")] = Path("weights")
     """Folder of the files written."""
 
 

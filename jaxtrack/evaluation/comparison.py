@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from jaxtrack.data.sequences import Benchmark
-from jaxtrack.evaluation import metrics, protocols, starts
+from jaxtrack.evaluation import metrics, protocols, provenance, starts
 from jaxtrack.evaluation.store import StoredRun
 from jaxtrack.weights import places
 
+_DIGITS = 12  # of a sha256, as of a run's id
 # Full names of the attribute labels, as the OTB papers print them in the titles of their plots.
 ATTRIBUTES: Mapping[str, str] = {
     "IV": "illumination variation",
@@ -68,9 +69,9 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(mean=float(np.mean(values)), std=std, runs=len(values))
 
 
-def remark(tuned_on: str, chosen_on: str) -> str:
-    """What readers must be told of a tracker: on which test data it was tuned, or its weights were chosen."""
-    remarks = {"tuned on": tuned_on, "weights chosen on": chosen_on}
+def remark(tuned_on: str, chosen_on: str, trained_on: str) -> str:
+    """What readers must be told of a tracker: on which test data it was tuned, or its weights chosen or trained."""
+    remarks = {"tuned on": tuned_on, "weights chosen on": chosen_on, "weights trained on": trained_on}
     return "; ".join(f"{how} {what}" for how, what in remarks.items() if what)
 
 
@@ -86,6 +87,7 @@ class TrackerResult:
         as of sequences that shared the machine with others.
       tuned_on: the benchmark on whose test data the tracker's constants were chosen; empty if none.
       chosen_on: the test data on which its weights were chosen among others; empty if none.
+      trained_on: which of the scored sequences its weights were trained on (`trained_on.remark`); empty if none.
       boxes: of the first run, `[M, 4]`, (x, y, w, h), pixels, by the sequence's name; empty where they are not kept.
       pooled: whether sequences weigh as much as they have frames, see `metrics.average`.
     """
@@ -96,6 +98,7 @@ class TrackerResult:
     fps: Mapping[str, float] = dataclasses.field(default_factory=dict)
     tuned_on: str = ""
     chosen_on: str = ""
+    trained_on: str = ""
     boxes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     pooled: bool = False
 
@@ -105,8 +108,8 @@ class TrackerResult:
 
     @property
     def remark(self) -> str:
-        """On which test data the tracker was tuned, or its weights were chosen; empty if on none."""
-        return remark(self.tuned_on, self.chosen_on)
+        """On which test data the tracker was tuned, or its weights were chosen or trained; empty if on none."""
+        return remark(self.tuned_on, self.chosen_on, self.trained_on)
 
     @property
     def label(self) -> str:
@@ -266,7 +269,8 @@ def from_runs(
 ) -> list[TrackerResult]:
     """Scores of stored runs; runs that differ in nothing but the seed become one tracker's repeats.
 
-    A tracker stored under several configs gives several results, told apart by the first run's id in the name.
+    A tracker stored under several configs gives several results, told apart by the first run's id in the name, or by
+    the weights' sha256 where they differ in nothing else.
 
     Args:
       benchmark: the sequences to score; those that a run lacks are left out of its scores.
@@ -277,14 +281,20 @@ def from_runs(
     groups: dict[str, list[StoredRun]] = {}
     for run in (run for run in runs if run.benchmark == starts.stored_name(benchmark.name, kind)):
         groups.setdefault(run.group, []).append(run)
-    names = [group[0].tracker for group in groups.values()]
-    results = []
     for group in groups.values():
         group.sort(key=lambda run: run.seed)
-        name = group[0].tracker
-        shown = name if names.count(name) == 1 else f"{name} ({group[0].id})"
-        results.append(_tracker_result(shown, group, benchmark, rules, kind))
-    return results
+    firsts = [group[0] for group in groups.values()]
+    return [_tracker_result(_shown(group[0], firsts), group, benchmark, rules, kind) for group in groups.values()]
+
+
+def _shown(run: StoredRun, others: Iterable[StoredRun]) -> str:
+    """What tables call a run: its tracker, and where `others` have the same one, what tells it from them."""
+    same = [other.identity for other in others if other.tracker == run.tracker]
+    if len(same) == 1:
+        return run.tracker
+    weights = run.identity.get("weights_sha256")
+    besides = {provenance.short_hash({**each, "seed": None, "weights_sha256": None}) for each in same}
+    return f"{run.tracker} ({f'weights {weights[:_DIGITS]}' if weights and len(besides) == 1 else run.id})"
 
 
 def _tracker_result(

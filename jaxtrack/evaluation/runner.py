@@ -242,9 +242,10 @@ def keep(job: Job, track: Track, reporter: Reporter, *, shared_by: str = "") -> 
 
 
 def note_compiling(job: Job, seconds: float, reporter: Reporter) -> None:
-    """Says how long a tracker's programs took to compile, if any were."""
+    """Says how long a tracker's programs took until they were there, compiled or from the cache, if any were made."""
     if seconds:
-        reporter.note(f"{job.entry.label}: compiling took {seconds:.1f} s, which fps does not contain")
+        line = f"compiling or loading programs took {seconds:.1f} s, which fps does not contain"
+        reporter.note(f"{job.entry.label}: {line}")
 
 
 def run_session(

@@ -29,8 +29,9 @@ from jaxtrack.training.task import TrainState
 
 # How Orbax calls what it writes into the folder of a checkpoint.
 _ABOUT, _METRICS = "_CHECKPOINT_METADATA", Path("metrics", "metrics")
+_ABOUT_IS_LOST = f": its {_ABOUT} is missing or not what was saved"
 # In what Orbax and the libraries below it print, many times over, of files that a `UserError` names in one sentence.
-_ECHOES = ("Metadata file does not exist", "Event loop is closed", "in OCDBT database")
+_ECHOES = ("Metadata file does not exist", "Failed to read Metadata file", "Event loop is closed", "in OCDBT database")
 
 
 class Checkpoints:
@@ -58,6 +59,7 @@ class Checkpoints:
         Raises:
           UserError: what is noted beside a checkpoint, or its metrics, are damaged.
         """
+        self.folder, self._best = folder, best
         _leave_out_echoes()
         for path in sorted(folder.glob(f"*/{_METRICS.as_posix()}")):
             _check_metrics(path, best)
@@ -71,11 +73,7 @@ class Checkpoints:
                 cleanup_tmp_directories=clean,
             )
         except ValueError as error:
-            damaged = next((path for path in sorted(folder.glob(f"*/{_ABOUT}")) if _read(path) is None), folder)
-            raise UserError(
-                f"{damaged} is damaged ({_first_line(error)}): delete its checkpoint to go on with the others"
-            ) from error
-        self.folder, self._best = folder, best
+            raise self._which_is_damaged(error) from error
 
     @property
     def steps(self) -> list[int]:
@@ -138,7 +136,7 @@ class Checkpoints:
         except Exception as error:  # as in `load`
             raise self._damaged(step) from error
         if not isinstance(about, dict) or not {"stage", "sha256"} <= about.keys():
-            raise self._damaged(step, f": its {_ABOUT} is missing or not what was saved")
+            raise self._damaged(step, _ABOUT_IS_LOST)
         return about
 
     def load(self, step: int, like: TrainState) -> TrainState:
@@ -163,11 +161,19 @@ class Checkpoints:
         plain = jax.tree.map(jnp.asarray, plain)
         return like.replace(**{**plain, "key": restored_key(plain["key"])})  # type: ignore[attr-defined]
 
-    def _damaged(self, step: int, how: str = "") -> UserError:
+    def _which_is_damaged(self, error: ValueError) -> UserError:
+        """What to tell of the folder that Orbax cannot open: it gives a reason, and not the checkpoint."""
+        for path in sorted(self.folder.glob(f"*/{_ABOUT}")):
+            with contextlib.suppress(Exception):  # as in `load`
+                if _read(path) is not None and ocp.metadata(str(path.parent.absolute())):
+                    continue
+            return self._damaged(path.parent.name, _ABOUT_IS_LOST)
+        return UserError(f"{self.folder} holds no checkpoints that can be read ({_first_line(error)}): delete it")
+
+    def _damaged(self, step: int | str, how: str = "") -> UserError:
         path = (self.folder / str(step)).absolute()
         return UserError(
-            f"the checkpoint {path} is damaged{how}: delete it to resume from an earlier one, or train in another "
-            "folder"
+            f"the checkpoint {path} is damaged{how}: delete it to resume from another one, or train in another folder"
         )
 
     def _check_shapes(self, step: int, found: Any, expected: Any) -> None:

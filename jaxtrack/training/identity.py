@@ -56,7 +56,7 @@ def check(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
     stored, now = _as_of_now(stored, config), provenance.to_json(config)
     difference = provenance.differences(stored, now)
     if difference:
-        options = " ".join(_options(stored, now)) or "the config file that it was begun with"
+        options = " ".join(options_of(stored, now)) or "the config file that it was begun with"
         free = "" if begun else ", or delete this folder, which has no checkpoint yet"
         raise UserError(
             f"{folder} holds a training with another configuration ({difference}): go on with it by {options}, or "
@@ -104,15 +104,15 @@ def write(folder: Path, config: Training, inputs: dict[str, Any]) -> None:
         files.write_text(folder / name, json.dumps(value, indent=1) + "\n")
 
 
-def _options(stored: Any, now: Any, prefix: str = "--set") -> list[str]:
-    """The options of `train` that give differing fields their stored values; none if no options can."""
+def options_of(stored: Any, now: Any, prefix: str = "--set") -> list[str]:
+    """The options that give differing fields their stored values, by default those of `train`; none if none can."""
     found = []
     for name in now:
         option, before = f"{prefix}.{name.replace('_', '-')}", stored.get(name)
         if before == now[name]:
             continue
         if isinstance(before, dict) and isinstance(now[name], dict):
-            inner = _options(before, now[name], option)
+            inner = options_of(before, now[name], option)
             if not inner:
                 return []
             found += inner

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -288,8 +289,11 @@ class _Run:
             state = _fresh(self.config, stage, state.step, variables)
         if jax.process_count() > 1:
             state = on_all_hosts(state, self.devices)
-        self.say(f"compiling the step of the stage {stage.name!r}: up to minutes, where it was never compiled before")
-        return state, make_step(self.recipe, stage, updates_of(self.config, stage), self.devices)
+        self.say(f"making the step of the stage {stage.name!r}")
+        notice = functools.partial(self.say, "compiling it: up to minutes, where it was never compiled before")
+        if jax.process_count() > 1:  # whose programs are not compiled ahead of their first step
+            notice()
+        return state, make_step(self.recipe, stage, updates_of(self.config, stage), self.devices, notice)
 
     def _due(self, step: int) -> bool:
         """Whether there is something to record or to save after this step."""

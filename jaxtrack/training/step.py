@@ -19,11 +19,14 @@ from jaxtrack.training.optimiser import Stage, Updates, merge, trained
 from jaxtrack.training.task import AXIS, Task, TrainState
 
 
-def make_step(recipe: Task, stage: Stage, updates: Updates, devices: Sequence[Any]) -> Program:
+def make_step(
+    recipe: Task, stage: Stage, updates: Updates, devices: Sequence[Any], notice: Callable[[], None] | None = None
+) -> Program:
     """The program `(state, items, numbers) -> (state, metrics)` of a stage.
 
     `items [device, sample, ...]` are the source's, `numbers uint32 [device, sample]` the samples'. Metrics are the
-    unweighted means of the terms, the total `loss` and the norm of the gradient, `float32 []` each.
+    unweighted means of the terms, the total `loss` and the norm of the gradient, `float32 []` each. `notice` is called
+    where compiling takes long.
     """
     scale = recipe.gradient_scale(len(devices))
 
@@ -42,7 +45,7 @@ def make_step(recipe: Task, stage: Stage, updates: Updates, devices: Sequence[An
         return state, metrics
 
     mapped = functools.partial(jax.pmap, axis_name=AXIS, in_axes=(None, 0, 0), out_axes=None, devices=devices)
-    return Program(step, transform=mapped, donate_argnums=(0,), devices=local(devices))
+    return Program(step, transform=mapped, donate_argnums=(0,), devices=local(devices), notice=notice)
 
 
 def _of_first(tree: Any) -> Any:

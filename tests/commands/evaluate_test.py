@@ -12,13 +12,14 @@ import html_pages
 import numpy as np
 import pytest
 from command_line import box_files, error_of, without
+from otb_scores import score
 
 from jaxtrack import trackers
 from jaxtrack.__main__ import main
 from jaxtrack.commands import _benchmark_choice, evaluate
 from jaxtrack.data.boxfiles import read_boxes
 from jaxtrack.data.sequences import Benchmark
-from jaxtrack.evaluation import metrics, runner
+from jaxtrack.evaluation import runner, trained_on
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +53,7 @@ def test_an_evaluation_prints_a_table_and_writes_everything(options, data_dir, t
     aucs = {}
     for name in ("Deer", "Football1"):
         truth = read_boxes(data_dir / "otb" / name / "groundtruth_rect.txt")
-        aucs[name] = metrics.score(read_boxes(folder / f"{name}.txt"), truth, np.ones(len(truth), bool)).auc
+        aucs[name] = score(read_boxes(folder / f"{name}.txt"), truth).auc
     with (reports / "summary.csv").open() as file:
         [row] = csv.DictReader(file)
     assert float(row["auc"]) == pytest.approx(np.mean(list(aucs.values())))
@@ -82,6 +83,12 @@ def test_repeats_are_one_row_with_a_deviation(options, tmp_path, capsys):
     assert "±" in capsys.readouterr().out
     infos = [json.loads(path.read_text()) for path in tmp_path.rglob("run.json")]
     assert sorted(info["identity"]["seed"] for info in infos) == [3, 4]
+
+
+def test_weights_that_were_trained_on_scored_sequences_are_told_of(options, capsys, monkeypatch):
+    monkeypatch.setattr(trained_on, "remark", lambda config, name, names: f"{' and '.join(names)} of {name}")
+    assert run(*options) == 0
+    assert "¹ weights trained on Deer and Football1 of otb2013" in capsys.readouterr().out
 
 
 def test_missing_sequences_are_named_and_the_title_says_part(options, capsys):

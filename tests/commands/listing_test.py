@@ -61,3 +61,34 @@ def test_the_list_of_a_benchmark_names_its_sequences(capsys, data_dir):
     basketball = next(row for row in rows if row and row[0] == "Basketball")
     assert deer[1:5] == ["71", "8", "x", "8"]
     assert (deer[-1], basketball[-1]) == ("yes", "no")
+
+
+def notes(capsys, *arguments):
+    """What is said below the list of a benchmark's sequences."""
+    assert run("--list", *arguments) == 0
+    return [line for line in capsys.readouterr().out.splitlines() if "known from their files alone" in line]
+
+
+def test_the_list_of_a_benchmark_says_what_files_tell_the_names_of_its_sequences(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("JAXTRACK_DATA", raising=False)
+    assert notes(capsys, "--benchmark", "tc128") == [
+        "TC-128 has 129 sequences, 129 of which are known from their files alone: give the folder by --data-dir or the "
+        "environment variable JAXTRACK_DATA, laid out as <folder>/<Sequence>/img/0001.jpg with <Sequence>_gt.txt and "
+        "<Sequence>_frames.txt beside img, or PySOT's TC-128.json beside its folders of images"
+    ]
+    (tmp_path / "Ball" / "img").mkdir(parents=True)
+    (tmp_path / "Ball" / "img" / "0001.jpg").touch()
+    (tmp_path / "Ball" / "Ball_gt.txt").write_text("3,4,5,6\n")
+    [note] = notes(capsys, "--benchmark", "tc128", f"--data-dir={tmp_path}")
+    assert note.startswith("TC-128 has 129 sequences, 128 of which")
+    # 51 sequences of UAV123 are parts of a folder, which a table has; the others are called after their folder.
+    titles = [line.split(" has ")[0] for line in notes(capsys, "--benchmark", "ablation352")]
+    assert titles == ["TC-128", "NFS30", "UAV123"]
+    [note] = notes(capsys, "--benchmark", "uav123")
+    assert note.startswith("UAV123 has 123 sequences, 72 of which")
+
+
+@pytest.mark.parametrize("benchmark", ["otb2013", "lasot", "vot2018", "procedural"])
+def test_the_list_of_a_benchmark_that_names_all_sequences_needs_no_note(capsys, monkeypatch, benchmark):
+    monkeypatch.delenv("JAXTRACK_DATA", raising=False)
+    assert notes(capsys, "--benchmark", benchmark) == []

@@ -158,6 +158,19 @@ def test_several_configs_of_a_tracker_are_told_apart_by_the_id_of_their_run(tmp_
     assert sorted(names) == sorted(f"mdnet ({run.id})" for run in runs)
 
 
+def test_weights_tell_apart_what_differs_in_nothing_else(tmp_path):
+    runs = [Run("mdnet", {}, seed=seed, weights_sha256=sha) for sha in ("ab" * 32, "cd" * 32) for seed in (1, 2)]
+    for run in runs:
+        stored(tmp_path, run)
+    names = [tracker.name for tracker in comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))]
+    assert sorted(names) == ["mdnet (weights abababababab)", "mdnet (weights cdcdcdcdcdcd)"]
+    other = Run("mdnet", {"rate": 2}, seed=1, weights_sha256="ab" * 32)
+    stored(tmp_path, other)
+    ids = [runs[0].id, runs[2].id, other.id]
+    names = [tracker.name for tracker in comparison.from_runs(toy_benchmark(), store.list_runs(tmp_path))]
+    assert sorted(names) == sorted(f"mdnet ({run_id})" for run_id in ids)
+
+
 def test_unfinished_sequences_are_left_out(tmp_path):
     run = Run("mdnet", {}, seed=1)
     stored(tmp_path, run)

@@ -244,7 +244,7 @@ def test_a_jax_tracker_runs_through_the_same_door(tmp_path, monkeypatch):
     np.testing.assert_array_equal(result.diagnostics["width"], [np.nan, 6, 6])
     np.testing.assert_array_equal(result.diagnostics["steps"], [0, 7, 7])
     [note] = notes
-    assert note.startswith("mover: compiling took ")
+    assert note.startswith("mover: compiling or loading programs took ")
 
 
 def test_weights_that_do_not_fit_are_refused_before_any_run_has_a_folder(tmp_path, monkeypatch, clock):

@@ -79,6 +79,20 @@ def test_weights_that_were_chosen_on_test_data_are_labelled(tmp_path):
     assert [tracker["chosen_on"] for tracker in json.loads(summary.read_text())["trackers"]] == ["", "two videos"]
 
 
+def test_weights_that_were_trained_on_what_is_scored_are_labelled(tmp_path):
+    seen = "1 of these 2 sequences (A)"
+    mine = result("mine", {"A": 0.5, "B": 0.5}, trained_on=seen)
+    lines = [line.strip() for line in rendered(tables.summary_table(comparing(GOOD, mine))).splitlines()]
+    assert "¹ weights trained on 1 of these 2 sequences (A)" in lines
+    *files, summary = tables.write_tables(comparing(GOOD, mine), tmp_path)
+    for path in files:
+        assert {(row["tracker"], row["trained_on"]) for row in read_csv(path)} == {
+            ("good", ""),
+            ("mine", seen),
+        }
+    assert [tracker["trained_on"] for tracker in json.loads(summary.read_text())["trackers"]] == ["", seen]
+
+
 def test_the_number_of_the_remark_stands_over_columns_and_in_the_files(tmp_path):
     compared = comparing(GOOD, result("mine", {"A": 0.5, "B": 0.5}, tuned_on="OTB100"))
     for table in (tables.sequence_table(compared), tables.attribute_table(compared)):

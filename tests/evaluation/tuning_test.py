@@ -11,7 +11,7 @@ from siamese_brightness import red_parts, red_square
 from jaxtrack import UserError, running
 from jaxtrack.commands._tracker_choice import load_config
 from jaxtrack.data import benchmarks
-from jaxtrack.evaluation import metrics, tuning
+from jaxtrack.evaluation import metrics, protocols, tuning
 from jaxtrack.evaluation.progress import Reporter
 from jaxtrack.evaluation.replay import RANGES
 from jaxtrack.evaluation.tuning import Trial, Tuning
@@ -109,7 +109,7 @@ def test_the_triple_of_the_highest_true_auc_wins():
     # The AUC is that of the tracker itself with these constants.
     tracker = siamese.make_tracker(tuning.winning_config(found, parts.config, "procedural"), *parts[1:])
     boxes = [np.round(running.run(tracker, {}, each, each.boxes[0]).boxes.astype(float), 4) for each in videos]
-    scores = [metrics.score(b, each.boxes, each.valid) for b, each in zip(boxes, videos, strict=True)]
+    scores = [protocols.score(b, each) for b, each in zip(boxes, videos, strict=True)]
     assert found.winner.auc == pytest.approx(metrics.average(scores).auc)
 
 

@@ -134,8 +134,8 @@ def test_what_is_under_way_is_shown(hand):
 def test_the_seconds_of_compiling_are_added_up_over_the_workers(hand):
     _, listener = hand([job("A"), job("B"), job("C", label="other")], diligent, diligent)
     assert listener.notes == [
-        "mover: compiling took 3.0 s, which fps does not contain",
-        "other: compiling took 1.5 s, which fps does not contain",
+        "mover: compiling or loading programs took 3.0 s, which fps does not contain",
+        "other: compiling or loading programs took 1.5 s, which fps does not contain",
     ]
 
 

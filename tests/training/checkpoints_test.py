@@ -302,16 +302,25 @@ def test_damaged_metrics_are_named_and_can_be_done_without(opened, tmp_path, con
     assert_same_state(checkpoints.load(1, state_at(0)), state_at(1))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"{}", b"[]"])
-def test_a_checkpoint_without_what_is_noted_beside_it_is_named(opened, tmp_path, content):
-    saved(opened(), [1])
+NO_NUMBER, NO_OBJECT = b'{"init_timestamp_nsecs": "noon"}', b'{"custom_metadata": 5}'
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"{}", b"[]", b"\xff", NO_NUMBER, NO_OBJECT])
+def test_a_checkpoint_without_what_is_noted_beside_it_is_named(opened, tmp_path, content, capfd):
+    saved(opened(), [1, 2])
+    capfd.readouterr()
     noted = tmp_path / "kept" / "1" / "_CHECKPOINT_METADATA"
     noted.unlink()
     if content is not None:
         noted.write_bytes(content)
     for use in (lambda: opened().stage(1), lambda: opened().load(1, state_at(0))):
-        with pytest.raises(UserError, match=r"kept/1\b.* is damaged.*: delete"):
+        with pytest.raises(UserError) as refused:
             use()
+        assert str(refused.value) == (
+            f"the checkpoint {tmp_path / 'kept' / '1'} is damaged: its _CHECKPOINT_METADATA is missing or not what was "
+            "saved: delete it to resume from another one, or train in another folder"
+        )
+    assert capfd.readouterr() == ("", "")
     assert (tmp_path / "kept" / "1" / "state").is_dir()
 
 

@@ -31,8 +31,9 @@ def events(monkeypatch):
     """What a training does, in its order, with steps that compute nothing."""
     found = []
 
-    def make_step(recipe, stage, updates, devices):
+    def make_step(recipe, stage, updates, devices, notice):
         found.append(f"compile {stage.name}")
+        notice()
 
         def step(state, items, numbers):
             found.append("step")

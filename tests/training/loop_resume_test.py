@@ -129,7 +129,7 @@ TWO = textwrap.dedent("""
             if count[0] == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
         checkpoints.Checkpoints.save = save
-    state = loop.train(tiny_training.config(validation_pairs=6), Path({folder!r}))
+    state = loop.train(tiny_training.config(validation_pairs=6, keep_from_epoch=1), Path({folder!r}))
     if sys.argv[1] == "0":
         leaves = jax.tree.leaves((state.params, state.batch_stats, state.optimiser))
         np.savez({folder!r} + ".npz", *[np.asarray(leaf) for leaf in leaves])
@@ -147,12 +147,17 @@ def train_in_two_processes(folder, killed=False):
         subprocess.Popen([sys.executable, "-c", script, str(i)], stderr=subprocess.PIPE, text=True) for i in range(2)
     ]
     try:
-        errors = [process.communicate(timeout=300)[1] for process in running]
+        errors = [process.communicate(timeout=600)[1] for process in running]
     finally:
         for process in running:
             process.kill()
             process.communicate()
     return [process.returncode for process in running], errors
+
+
+def assert_near(found, expected, share):
+    for one, other in zip(found, expected, strict=True):
+        assert np.linalg.norm(one - other) <= share * np.linalg.norm(other) + 1e-8
 
 
 def arrays(folder):
@@ -169,7 +174,7 @@ def two(tmp_path_factory):
 
 
 def test_two_processes_agree_with_one(two, tmp_path):
-    config = tiny_training.config(validation_pairs=6)
+    config = tiny_training.config(validation_pairs=6, keep_from_epoch=1)
     four = loop.train(config, tmp_path / "one", devices=jax.devices()[:4])
     steps = [json.loads(line)["step"] for line in (two / "log.jsonl").read_text().splitlines()]
     assert steps == [3, 4, 6, 9, 12]  # each once
@@ -177,9 +182,11 @@ def test_two_processes_agree_with_one(two, tmp_path):
     measured = [{name: value for name, value in log.items() if "validation" in name} for log in logs]
     assert measured[0] == pytest.approx(measured[1], rel=1e-4, nan_ok=True)
     assert "validation_iou" in measured[0]
+    # Sums over devices are rounded in another order, by which two runs part further with every step.
+    first = [loop.checkpointed(config, folder, "4").params for folder in (two, tmp_path / "one")]
+    assert_near(*map(jax.tree.leaves, first), 1e-6)
     expected = jax.tree.leaves(four.params)
-    for found, leaf in zip(arrays(two), expected, strict=False):
-        assert np.linalg.norm(found - leaf) <= 1e-6 * np.linalg.norm(leaf) + 1e-8
+    assert_near(arrays(two)[: len(expected)], expected, 1e-5)
 
 
 @pytest.mark.slow

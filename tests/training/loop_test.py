@@ -151,10 +151,11 @@ def test_what_takes_long_is_said(tmp_path, events):
     config = tiny_training.config()
     for asked in (True, False, False):
         loop.train(config, tmp_path, devices=jax.devices()[:1], say=said.append, stop=loop.Stop(asked=asked))
-    frozen, whole = (f"compiling the step of the stage {name!r}: up to minutes" for name in ("frozen", "whole"))
+    compiled = "compiling it: up to minutes"
+    frozen, whole = ((f"making the step of the stage {name!r}", compiled) for name in ("frozen", "whole"))
     assert [line.split(", where")[0] for line in said] == [
-        *("making the first parameters of tiny", frozen),
-        *("going on from step 1", frozen, whole),
+        *("making the first parameters of tiny", *frozen),
+        *("going on from step 1", *frozen, *whole),
     ]
 
 

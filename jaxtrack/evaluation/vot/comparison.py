@@ -24,6 +24,7 @@ class Result:
       fps: frames per second by sequence; empty if unknown.
       tuned_on: the benchmark on whose test data the tracker's constants were chosen; empty if none.
       chosen_on: the test data on which its weights were chosen among others; empty if none.
+      trained_on: which of the scored sequences its weights were trained on; empty if none.
     """
 
     name: str
@@ -32,11 +33,12 @@ class Result:
     fps: Mapping[str, float] = dataclasses.field(default_factory=dict)
     tuned_on: str = ""
     chosen_on: str = ""
+    trained_on: str = ""
 
     @property
     def remark(self) -> str:
-        """On which test data the tracker was tuned, or its weights were chosen; empty if on none."""
-        return remark(self.tuned_on, self.chosen_on)
+        """On which test data the tracker was tuned, or its weights were chosen or trained; empty if on none."""
+        return remark(self.tuned_on, self.chosen_on, self.trained_on)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
