@@ -1,8 +1,8 @@
-"""A narrow MDNet from random numbers on 64 rendered videos: 100 cycles of multi-domain training.
+"""A narrow MDNet from random numbers on 64 rendered videos: 30 cycles of multi-domain training.
 
 python train.py --config configs/mdnet_procedural.py
 
-Hardware: two CPU cores; some 35 minutes, guessed from 0.6 s of processor time a step, measured on busy cores. The
+Hardware: two CPU cores. The
 videos take 354 MB of memory. The paper has no number for it.
 """
 
