@@ -1,10 +1,12 @@
 """What `online_study.py` runs: groups of arms, each a configuration of a tracker, and the targets of each group."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from targets import APART, CHOICE
 
+from jaxtrack.errors import UserError
 from jaxtrack.models import rpn2t as rpn2t_models
 from jaxtrack.models.backbones import BACKBONES
 from jaxtrack.online.loading import RANDOM
@@ -13,6 +15,7 @@ from jaxtrack.weights import places, store
 
 FIVE = ("Deer", "Football1", "Skiing", "Crossing", "Couple")
 TWO = FIVE[:2]
+TRAINED = ("mdnet", "rankloc")
 TEACHER_FRAMES, FEW_FRAMES = 50, 15
 # That of 0.8 is the same as that of 0.7, the default.
 THRESHOLDS = (0.5, 0.6, 0.9)
@@ -54,12 +57,14 @@ class Group:
     """A table.
 
     Attributes:
+      name: by which it is chosen.
       title: above it.
       targets: sequences of OTB.
       arms: its rows.
       frames: of each sequence so many are tracked; None for all.
     """
 
+    name: str
     title: str
     targets: tuple[str, ...]
     arms: tuple[Arm, ...]
@@ -87,23 +92,34 @@ def at_threshold(config: rpn2t.Config, threshold: float) -> rpn2t.Config:
     return dataclasses.replace(config, loss=dataclasses.replace(config.loss, threshold=threshold))
 
 
-def groups(weights: Weights, *, reduced: bool = False) -> tuple[Group, ...]:
-    """All tables; `reduced` leaves out what takes longest, and most of the frames of what else does."""
-    mdnet_arm = _arm("mdnet", weights.mdnet)
-    rankloc = _arm("rankloc", weights.rankloc)
+def groups(
+    weights: Weights, *, reduced: bool = False, small: bool = False, only: Iterable[str] = ()
+) -> tuple[Group, ...]:
+    """All tables; `reduced` leaves out what takes longest, and most of the frames of what else does.
+
+    Args:
+      weights: of the trackers.
+      reduced: a part of them.
+      small: MDNet and RankLoc on the narrow network that comes with jaxtrack.
+      only: names of the tables; by default all.
+    """
+    mdnet_arm, rankloc = (_arm(f"{name}_small" if small else name, getattr(weights, name)) for name in TRAINED)
     seeds, few = (1, FEW_FRAMES) if reduced else (3, None)
     targets, ablation = (TWO, TWO) if reduced else (CHOICE + APART, FIVE)
     slow, clips = (TWO[:1], TWO[:1]) if reduced else (FIVE, TWO)
     student, teacher, half = _rpn2t(weights)
-    title = "RPN2T's student: what it learns by"
-    return (
-        Group("MDNet and RankLoc", targets, (mdnet_arm, rankloc)),
-        Group("RankLoc without its parts, and random features", ablation, _rankloc_ablation(weights, seeds)),
-        Group("MDNet on other backbones, all of random weights", ablation, _backbones(deep=not reduced)),
-        Group(title, slow, (*_losses(student), *(() if reduced else _thresholds(student))), few),
-        Group("The teacher on half the input beside the student", slow, (student, half), few),
-        Group("RPN2T's teacher on clips", clips, (teacher, student, half), few or TEACHER_FRAMES),
+    losses = (*_losses(student), *(() if reduced else _thresholds(student)))
+    made = (
+        Group("trackers", "MDNet and RankLoc", targets, (mdnet_arm, rankloc)),
+        Group("parts", "RankLoc without its parts, and random features", ablation, _parts(mdnet_arm, rankloc, seeds)),
+        Group("backbones", "MDNet on other backbones, all of random weights", ablation, _backbones(deep=not reduced)),
+        Group("losses", "RPN2T's student: what it learns by", slow, losses, few),
+        Group("half", "The teacher on half the input beside the student", slow, (student, half), few),
+        Group("teacher", "RPN2T's teacher on clips", clips, (teacher, student, half), few or TEACHER_FRAMES),
     )
+    if unknown := set(only) - {group.name for group in made}:
+        raise UserError(f"no table {', '.join(sorted(unknown))}: there are {', '.join(group.name for group in made)}")
+    return tuple(group for group in made if not only or group.name in only)
 
 
 def _arm(name: str, weights: str, seeds: int = 1) -> Arm:
@@ -112,9 +128,19 @@ def _arm(name: str, weights: str, seeds: int = 1) -> Arm:
     return Arm(name, name, with_weights(configs[name], weights), seeds)
 
 
-def _rankloc_ablation(weights: Weights, seeds: int) -> tuple[Arm, ...]:
-    names = ("rankloc", "rankloc_no_ranking", "rankloc_no_location")
-    return (*(_arm(name, weights.rankloc, seeds) for name in names), _arm("mdnet_random", ""))
+def _parts(floor: Arm, rankloc: Arm, seeds: int) -> tuple[Arm, ...]:
+    """RankLoc whole and without each of its parts, and MDNet's learning on random features."""
+    whole = rankloc.config
+    arms = {
+        rankloc.name: whole,
+        f"{rankloc.name}_no_ranking": dataclasses.replace(whole, loss=mdnet.CONFIGS["rankloc_no_ranking"].loss),
+        f"{rankloc.name}_no_location": dataclasses.replace(whole, location="none"),
+    }
+    random = dataclasses.replace(floor.config, weights=RANDOM)
+    return (
+        *(Arm(name, rankloc.tracker, config, seeds) for name, config in arms.items()),
+        Arm(f"{floor.name}_random", floor.tracker, random),
+    )
 
 
 def _backbones(*, deep: bool) -> tuple[Arm, ...]:

@@ -2,6 +2,7 @@
 
     python benchmarks/online_study.py --data-dir DATA --hours
     python benchmarks/online_study.py --data-dir DATA --out online_study
+    python benchmarks/online_study.py --data-dir DATA --out online_study --small --only trackers parts
     python benchmarks/online_study.py --data-dir DATA --out online_study --reduced
     python benchmarks/online_study.py --data-dir DATA --out online_study --tables
 
@@ -53,12 +54,20 @@ class Options:
     """Where results are stored."""
     weights: Weights = Weights()
     """Other weights than the trackers' own."""
+    small: bool = False
+    """MDNet and RankLoc on the narrow network whose weights come with jaxtrack."""
+    only: tuple[str, ...] = ()
+    """These tables alone, of trackers, parts, backbones, losses, half and teacher."""
     reduced: bool = False
     """Less of everything."""
     hours: bool = False
     """Only measure a frame of each network and print how long all of it takes."""
     tables: bool = False
     """Only print the tables of what is stored."""
+
+    def groups(self) -> tuple[Group, ...]:
+        """What is asked for."""
+        return groups(self.weights, reduced=self.reduced, small=self.small, only=self.only)
 
 
 class Progress(Reporter):
@@ -239,7 +248,7 @@ def tracks_of(group: Group, arm: Arm) -> list[tuple[str, str, int | None, int]]:
 
 def print_hours(options: Options) -> None:
     """How long everything takes; what is stored is not taken off."""
-    wanted = groups(options.weights, reduced=options.reduced)
+    wanted = options.groups()
     names = tuple(sorted({name for group in wanted for name in group.targets}))
     lengths = {s.name: len(s) for s in benchmarks.load("otb100", options.data_dir, names).sequences}
     costs: dict[Any, Cost] = {}
@@ -283,7 +292,7 @@ def check(wanted: Iterable[Group]) -> None:
 
 def run(options: Options) -> None:
     """Runs what is not stored, table after table, and prints each as it is complete."""
-    results, wanted = options.out / "results", groups(options.weights, reduced=options.reduced)
+    results, wanted = options.out / "results", options.groups()
     check(wanted)
     for group in wanted:
         benchmark = benchmark_of(group, options.data_dir)

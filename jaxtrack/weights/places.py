@@ -16,8 +16,10 @@ FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of impo
 _NAMES_IN_A_MESSAGE = 3
 
 TRAININGS: dict[str, tuple[tuple[str, str], ...]] = {
-    "mdnet": (("mdnet_vot58", ""), ("mdnet_procedural", "mdnet_small")),
-    "rankloc": (("rankloc_vot58", ""), ("rankloc_procedural", "mdnet_small")),
+    "mdnet": (("mdnet_vot58", ""),),
+    "mdnet_small": (("mdnet_procedural", ""),),
+    "rankloc": (("rankloc_vot58", ""),),
+    "rankloc_small": (("rankloc_procedural", ""),),
     "rpn2t_student": (("rpn2t_student", ""), ("rpn2t_small_student", "rpn2t_small_student")),
     "rpn2t_teacher": (("rpn_zf_voc", ""),),
     "rpn2t_small_student": (("rpn2t_small_student", ""),),
@@ -27,6 +29,9 @@ TRAININGS: dict[str, tuple[tuple[str, str], ...]] = {
 
 Beside each file stands the network that it trains, where that is another one than such a tracker's own.
 """
+
+NARROW = {"mdnet": "mdnet_small", "rankloc": "rankloc_small"}
+"""Trackers of the same methods whose weights come with jaxtrack, by the weights that the published networks need."""
 
 
 def locate(weights: str) -> Path:
@@ -102,6 +107,8 @@ def _how_to_get(path: Path) -> str:
         # MDNet's files in PyTorch are called the same, and do not tell of which of two networks they are.
         asked = row.architecture if row.architecture == online.MDNET else ""
         ways.insert(0, f"fetch the published file {row.name} from {row.published_by}, then {_import(path, asked)}")
+    if name in NARROW:
+        ways.append(f"take the tracker {NARROW[name]}, whose weights come with jaxtrack")
     return ", or ".join(ways) or _how_to_get_others(path)
 
 

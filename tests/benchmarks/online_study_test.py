@@ -93,6 +93,28 @@ def test_the_reduced_study_is_a_part_of_the_other_without_what_takes_longest():
     assert {arm.seeds for arm in arms(REDUCED).values()} == {1}
 
 
+def test_tables_are_chosen_by_their_names():
+    assert [group.name for group in groups(Weights(), only=("half", "trackers"))] == ["trackers", "half"]
+    with pytest.raises(UserError, match=r"^no table parts_of: there are trackers, parts, backbones, losses, half, tea"):
+        groups(Weights(), only=("parts_of",))
+
+
+def test_the_narrow_trackers_lose_the_same_parts_as_the_others():
+    small = arms(groups(Weights(), small=True, only=("trackers", "parts")))
+    base = mdnet.CONFIGS["rankloc_small"]
+    found = {name: arm.config for (_, name), arm in small.items()}
+    assert found == {
+        "mdnet_small": mdnet.CONFIGS["mdnet_small"],
+        "rankloc_small": base,
+        "rankloc_small_no_ranking": dataclasses.replace(base, loss=mdnet.Ranking(ranking=0.0)),
+        "rankloc_small_no_location": dataclasses.replace(base, location="none"),
+        "mdnet_small_random": dataclasses.replace(mdnet.CONFIGS["mdnet_small"], weights="random"),
+    }
+    whole = {name: arm.config for (_, name), arm in arms(FULL).items()}
+    for name in ("rankloc_no_ranking", "rankloc_no_location", "mdnet_random"):
+        assert whole[name] == mdnet.CONFIGS[name]
+
+
 # --- weights -------------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +163,7 @@ def test_the_beginning_of_a_sequence_is_a_sequence():
 def test_clips_are_no_results_of_whole_sequences(monkeypatch, tmp_path):
     whole = Benchmark("otb100", "OTB-100", [sequence("a"), sequence("b", 3)])
     monkeypatch.setattr(online_study.benchmarks, "load", lambda *_: whole)
-    group = Group("x", ("a", "b"), (), frames=4)
+    group = Group("x", "x", ("a", "b"), (), frames=4)
     clips = online_study.benchmark_of(group, tmp_path)
     assert (clips.name, [len(each) for each in clips.sequences]) == ("otb100-first-4", [4, 3])
     assert online_study.benchmark_of(dataclasses.replace(group, frames=None), tmp_path) is whole
@@ -209,8 +231,8 @@ def test_the_size_is_the_median_of_annotated_frames_after_the_first():
 
 
 def test_what_is_stored_is_printed_and_not_run(monkeypatch, tmp_path, capsys):
-    group = Group("A title", ("a", "b"), (ARM,))
-    monkeypatch.setattr(online_study, "groups", lambda weights, reduced: (group,))
+    group = Group("a", "A title", ("a", "b"), (ARM,))
+    monkeypatch.setattr(online_study, "groups", lambda *_, **__: (group,))
     monkeypatch.setattr(online_study, "benchmark_of", lambda group, folder: BENCHMARK)
     for seed in (0, 1):
         for name in ("a", "b"):
@@ -233,8 +255,11 @@ def test_a_track_costs_its_start_and_its_frames_and_some_updates():
 
 
 def test_what_stands_in_two_tables_is_counted_once(monkeypatch, capsys, tmp_path):
-    one, two = Group("x", ("a", "b"), (ARM,)), Group("y", ("a",), (ARM, dataclasses.replace(ARM, name="more")))
-    monkeypatch.setattr(online_study, "groups", lambda weights, reduced: (one, two))
+    one, two = (
+        Group("x", "x", ("a", "b"), (ARM,)),
+        Group("y", "y", ("a",), (ARM, dataclasses.replace(ARM, name="more"))),
+    )
+    monkeypatch.setattr(online_study, "groups", lambda *_, **__: (one, two))
     monkeypatch.setattr(online_study.benchmarks, "load", lambda *_: BENCHMARK)
     monkeypatch.setattr(online_study, "measure", lambda arm: Cost(0, 90, 18, 18, 10))
     online_study.print_hours(Options(tmp_path))

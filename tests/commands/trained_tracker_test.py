@@ -46,9 +46,9 @@ def test_evaluate_takes_the_command_of_every_config_file(name):
         "siamban_nano_rbo": "--tracker siamban_nano --siamban-nano.weights WEIGHTS --siamban-nano.calibration 0.0",
         "smoke": "--tracker siamban --siamban.weights WEIGHTS --siamban.architecture siamban_pico",
         "transt_smoke": "--tracker transt_nano --transt-nano.weights WEIGHTS --transt-nano.architecture transt_pico",
-        "mdnet_procedural": "--tracker mdnet --mdnet.weights WEIGHTS --mdnet.architecture mdnet_small",
+        "mdnet_procedural": "--tracker mdnet_small --mdnet-small.weights WEIGHTS",
         "mdnet_zf_vot58": "--tracker mdnet_zf --mdnet-zf.weights WEIGHTS",
-        "rankloc_procedural": "--tracker rankloc --rankloc.weights WEIGHTS --rankloc.architecture mdnet_small",
+        "rankloc_procedural": "--tracker rankloc_small --rankloc-small.weights WEIGHTS",
         "rpn_zf_voc": "--tracker rpn2t_teacher --rpn2t-teacher.weights WEIGHTS",
         "rpn_small_procedural": (
             "--tracker rpn2t_teacher --rpn2t-teacher.weights WEIGHTS --rpn2t-teacher.architecture rpn2t_small_teacher"
@@ -75,7 +75,7 @@ def test_a_tracker_that_learns_goes_on_with_the_terms_and_the_features_of_its_tr
     rankloc = TRAININGS["rankloc_procedural"]
     loss = Ranking(classification=0.5, ranking=0.25, margin=0.2, pairs="all")
     found = evaluated(command_of(dataclasses.replace(rankloc, loss=loss, location="printed", location_of="crop")))
-    assert found.tracker == "rankloc"
+    assert found.tracker == "rankloc_small"
     assert (found.config.loss, found.config.location, found.config.location_of) == (loss, "printed", "crop")
     assert evaluated(command_of(dataclasses.replace(rankloc, loss=Ranking()))).tracker == "rankloc_no_ranking"
     assert evaluated(command_of(dataclasses.replace(rankloc, location="none"))).tracker == "rankloc_no_location"

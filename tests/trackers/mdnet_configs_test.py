@@ -109,6 +109,17 @@ def test_random_weights_need_no_file_and_are_always_the_same():
     assert "random" in mdnet.describe(config)
 
 
+@pytest.mark.parametrize("name", ["mdnet", "rankloc"])
+def test_a_narrow_tracker_differs_in_its_network_and_in_how_fast_it_learns(name):
+    config, base = CONFIGS[f"{name}_small"], CONFIGS[name]
+    rates = ("first_iterations", "first_rate", "iterations", "rate")
+    mining, other = config.framework.mining, base.framework.mining
+    assert all(getattr(mining, rate) > getattr(other, rate) for rate in rates)
+    same = dataclasses.replace(mining, **{rate: getattr(other, rate) for rate in rates})
+    framework = dataclasses.replace(config.framework, mining=same)
+    assert dataclasses.replace(config, architecture="mdnet_vggm", weights=name, framework=framework) == base
+
+
 def test_an_unknown_architecture_is_refused_however_a_known_one_is_spelt():
     with pytest.raises(UserError, match="no architecture called 'mdnet_big'"):
         mdnet.tracker(Config(architecture="mdnet_big"))

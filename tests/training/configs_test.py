@@ -199,7 +199,7 @@ def test_multi_domain_trainings_are_mdnets_or_ranklocs_and_what_they_name_exists
     ranked = name.startswith("rankloc")
     assert samples == ((32, 32) if ranked else (32, 96))
     assert bool(config.loss.ranking) == (config.location != "none") == ranked
-    assert config.epochs == (200 if ranked else 100)
+    assert config.epochs == (30 if name.endswith("_procedural") else 200 if ranked else 100)
     parts = mdnet.shapes(mdnet.ARCHITECTURES[config.architecture])["params"]["backbone"]
     assert set(config.optimiser.trained_backbone) == set(parts)
 
@@ -209,6 +209,13 @@ def test_an_epoch_of_a_multi_domain_training_is_a_cycle():
     rendered = [config for name, config in DOMAINS.items() if "procedural" in name]
     assert len(rendered) == 2
     assert {config.steps_per_epoch for config in rendered} == {len(presets.MDNET.source)}
+
+
+def test_rendered_negatives_lie_where_a_trackers_candidates_do():
+    search = trackers.default_config("mdnet").framework.search
+    for name in ("mdnet_procedural", "rankloc_procedural"):
+        assert DOMAINS[name].sampling.negative_translation == search.translation
+    assert DOMAINS["mdnet_vot58"].sampling.negative_translation == 2.0  # MDNet's
 
 
 def test_mdnet_is_trained_on_every_backbone_from_the_weights_that_it_takes():

@@ -41,16 +41,13 @@ VGG_NET = "https://www.vlfeat.org/matconvnet/pretrained, then `jaxtrack weights 
 MDNET = (
     "fetch the published file mdnet_vot-otb from https://github.com/hyseob/MDNet (folder models), then `jaxtrack "
     "weights import FILE --architecture mdnet_vggm --name mdnet --out {}`, or train them by `python train.py --config "
-    "configs/mdnet_vot58.py` and name runs/mdnet_vot58/mdnet_vot58.safetensors by the option weights, or train a "
-    "narrow network by `python train.py --config configs/mdnet_procedural.py` and name "
-    "runs/mdnet_procedural/mdnet_procedural.safetensors by the option weights, and mdnet_small by the option "
-    "architecture"
+    "configs/mdnet_vot58.py` and name runs/mdnet_vot58/mdnet_vot58.safetensors by the option weights, or take the "
+    "tracker mdnet_small, whose weights come with jaxtrack"
 )
 RANKLOC = (
     "train them by `python train.py --config configs/rankloc_vot58.py` and name "
-    "runs/rankloc_vot58/rankloc_vot58.safetensors by the option weights, or train a narrow network by `python train.py "
-    "--config configs/rankloc_procedural.py` and name runs/rankloc_procedural/rankloc_procedural.safetensors by the "
-    "option weights, and mdnet_small by the option architecture"
+    "runs/rankloc_vot58/rankloc_vot58.safetensors by the option weights, or take the tracker rankloc_small, whose "
+    "weights come with jaxtrack"
 )
 STUDENT = (
     "train them by `python train.py --config configs/rpn2t_student.py` and name "
@@ -81,6 +78,11 @@ ANSWERS = {
     "rpn2t_all_positions": STUDENT,
     "rpn2t_teacher": TEACHER,
     "rpn2t_teacher_half": TEACHER,
+}
+ANSWERS |= {
+    f"{name}_small": f"train them by `python train.py --config configs/{name}_procedural.py` and name "
+    f"runs/{name}_procedural/{name}_procedural.safetensors by the option weights"
+    for name in places.NARROW
 }
 TRACKERS = {name: module for module in (mdnet, rpn2t) for name in module.CONFIGS if name != "mdnet_random"}
 
@@ -146,11 +148,11 @@ def test_a_missing_name_is_told_by_its_place_in_the_users_folder(folders):
 
 
 def test_a_misspelt_name_is_answered_with_those_that_there_are(folders, variables):
-    store.save(folders[0], "minimal", variables, META)
+    store.save(folders[0], "quartz", variables, META)
     with pytest.raises(MissingWeightsError, match=r"nanno\.safetensors: did you mean nano\? Else fetch one of the"):
         places.locate("nanno")
-    with pytest.raises(MissingWeightsError, match=r"did you mean minimal\? Else "):
-        places.locate("minimall")
+    with pytest.raises(MissingWeightsError, match=r"did you mean quartz\? Else "):
+        places.locate("quarz")
     with pytest.raises(MissingWeightsError, match=r"did you mean siamrpn_alex or "):
         places.locate("siamrpn_alexx")
     with pytest.raises(MissingWeightsError, match=r"xyz\.safetensors: fetch one of the published files"):

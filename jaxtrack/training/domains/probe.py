@@ -5,7 +5,7 @@ checkpoint. So samples of a video's first frame are told apart by ridge regressi
 rule, in closed form, and the score is the area under the ROC curve in its other frames: the share of pairs of a
 positive (IoU >= 0.7) and a negative (IoU <= 0.5, as near as a tracker's candidates) that are in the right order. It is
 easier than tracking, as the samples lie around the true box and none between the limits; it compares checkpoints,
-nothing more. Random features have some 0.9 already.
+nothing more. Random features have 0.87 already.
 """
 
 import dataclasses
