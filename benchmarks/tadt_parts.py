@@ -25,6 +25,7 @@ from jaxtrack.compilation import Program
 from jaxtrack.models import correlation
 from jaxtrack.models import tadt as models
 from jaxtrack.online import channel_regression, channels, scale_ranking, template_search
+from jaxtrack.online.channel_regression import central
 from jaxtrack.online.channels import Chosen
 from jaxtrack.trackers import tadt
 
@@ -82,6 +83,10 @@ def parts(name: str) -> tuple[dict[str, Part], dict[str, Part]]:
     first, second = (jnp.moveaxis(one, 2, 0) for one in seen)
     n = architecture.cells
     problems = [tadt.problem(one, state.sides, state.cells) for one in (first, second)]
+
+    def cut(maps: jax.Array) -> jax.Array:
+        return correlation.spectrum(jnp.where(central(n, state.sides)[None], maps, 0.0), n)
+
     regress = Program(functools.partial(channel_regression.learn, config.regression))
     rank = Program(functools.partial(scale_ranking.scale_importance, config.ranking))
     matching = Program(functools.partial(match, config.search))
@@ -92,7 +97,7 @@ def parts(name: str) -> tuple[dict[str, Part], dict[str, Part]]:
         "regression, first map": (regress, (problems[0],)),
         "regression, second map": (regress, (problems[1],)),
         "ranking": (rank, (first, state.cells, problems[0].sides, key)),
-        "template": (Program(lambda maps: correlation.spectrum(maps, n)), (channels.taken(state.chosen, seen),)),
+        "template": (Program(cut), (channels.taken(state.chosen, seen),)),
         "first frame": (begin, (params, frame, box, key)),
     }
     late = {

@@ -121,12 +121,12 @@ TWO = textwrap.dedent("""
     from jaxtrack.models.siamese import ARCHITECTURES
     from jaxtrack.training import checkpoints, loop
     ARCHITECTURES["tiny"] = tiny_training.ARCHITECTURE
-    if {killed}:  # when the second save has begun, two steps after the backbone was unfrozen
+    if {killed}:  # when the third save has begun, two steps after the backbone was unfrozen
         begin, count = checkpoints.Checkpoints.save, [0]
         def save(self, *args):
             begin(self, *args)
             count[0] += 1
-            if count[0] == 2:
+            if count[0] == 3:
                 os.kill(os.getpid(), signal.SIGKILL)
         checkpoints.Checkpoints.save = save
     state = loop.train(tiny_training.config(validation_pairs=6, keep_from_epoch=1), Path({folder!r}))
@@ -155,9 +155,9 @@ def train_in_two_processes(folder, killed=False):
     return [process.returncode for process in running], errors
 
 
-def assert_near(found, expected, share):
+def assert_near(found, expected, share, least):
     for one, other in zip(found, expected, strict=True):
-        assert np.linalg.norm(one - other) <= share * np.linalg.norm(other) + 1e-8
+        assert np.linalg.norm(one - other) <= share * np.linalg.norm(other) + least
 
 
 def arrays(folder):
@@ -177,16 +177,17 @@ def test_two_processes_agree_with_one(two, tmp_path):
     config = tiny_training.config(validation_pairs=6, keep_from_epoch=1)
     four = loop.train(config, tmp_path / "one", devices=jax.devices()[:4])
     steps = [json.loads(line)["step"] for line in (two / "log.jsonl").read_text().splitlines()]
-    assert steps == [3, 4, 6, 9, 12]  # each once
+    assert steps == [3, 4, 6, 8, 9, 12]  # each once
     logs = [json.loads((path / "log.jsonl").read_text().splitlines()[-1]) for path in (tmp_path / "one", two)]
     measured = [{name: value for name, value in log.items() if "validation" in name} for log in logs]
     assert measured[0] == pytest.approx(measured[1], rel=1e-4, nan_ok=True)
     assert "validation_iou" in measured[0]
-    # Sums over devices are rounded in another order, by which two runs part further with every step.
+    # Sums over devices are rounded in another order, by which two runs part further with every step: kernels by 2e-6 of
+    # their norm in the end, biases that are nearly 0 by as much as they are.
     first = [loop.checkpointed(config, folder, "4").params for folder in (two, tmp_path / "one")]
-    assert_near(*map(jax.tree.leaves, first), 1e-6)
+    assert_near(*map(jax.tree.leaves, first), 1e-6, 1e-8)
     expected = jax.tree.leaves(four.params)
-    assert_near(arrays(two)[: len(expected)], expected, 1e-5)
+    assert_near(arrays(two)[: len(expected)], expected, 1e-5, 1e-6)
 
 
 @pytest.mark.slow
@@ -197,6 +198,6 @@ def test_two_processes_killed_and_resumed_end_with_the_same_bits(two, tmp_path):
     codes, errors = train_in_two_processes(tmp_path / "again")
     assert codes == [0, 0], errors
     steps = [json.loads(line)["step"] for line in (tmp_path / "again" / "log.jsonl").read_text().splitlines()]
-    assert steps == [3, 4, 6, 9, 12]
+    assert steps == [3, 4, 6, 8, 9, 12]
     for found, expected in zip(arrays(tmp_path / "again"), arrays(two), strict=True):
         np.testing.assert_array_equal(found, expected)

@@ -185,9 +185,9 @@ def train():
     make_step, steps = loop.make_step, {}
     draw = functools.cache(tiny_training.perturbed(loop.initial_variables))
 
-    def shared(recipe, stage, updates, devices):
+    def shared(recipe, stage, updates, devices, *notice):
         if len(devices) not in steps:
-            steps[len(devices)] = make_step(recipe, stage, updates, devices)
+            steps[len(devices)] = make_step(recipe, stage, updates, devices, *notice)
         return steps[len(devices)]
 
     def run(folder, devices, report=lambda record: None, **changes):
