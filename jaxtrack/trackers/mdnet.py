@@ -127,8 +127,8 @@ _ONLINE_ONLY = dataclasses.replace(
 def _small(base: Config) -> Config:
     """A method on the narrow network that comes with jaxtrack, which learns faster.
 
-    Its features were trained on rendered videos alone and help less than published ones: at MDNet's own rates it loses
-    most targets in the first frames (docs/mdnet.md).
+    Its features were trained on rendered videos alone and help less than published ones, so that more is to be learnt
+    in the first frame (docs/mdnet.md).
     """
     mining = dataclasses.replace(base.framework.mining, first_iterations=100, first_rate=3e-3, iterations=15, rate=3e-3)
     framework = dataclasses.replace(base.framework, mining=mining)
