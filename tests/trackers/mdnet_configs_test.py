@@ -152,48 +152,48 @@ def test_weights_of_the_architecture_are_taken_and_others_refused(weights):
 
 def test_of_a_file_with_a_backbone_alone_its_layers_are_taken_and_the_head_is_random(monkeypatch):
     architecture = dataclasses.replace(TINY, files=("vgg_m",))
-    monkeypatch.setitem(ARCHITECTURES, "mdnet_tiny", architecture)
+    monkeypatch.setitem(ARCHITECTURES, "mdnet_slim", architecture)
     drawn = models.stored(models.initial(architecture, jax.random.key(0)))
     layers = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0, np.float32), drawn["backbone"])
     content = {"params": {"backbone": {**layers, "conv4": {"kernel": np.zeros(3), "bias": np.zeros(3)}}}}
     kind = SimpleNamespace(architecture="vgg_m")
     monkeypatch.setattr(places, "locate", lambda name: Path(f"{name}.safetensors"))
     monkeypatch.setattr(store, "load", lambda path: (content, kind))
-    config = Config(architecture="mdnet_tiny", weights="vgg_m")
+    config = Config(architecture="mdnet_slim", weights="vgg_m")
     found = mdnet.init_params(config, jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, found, {"backbone": layers, "head": drawn["head"]})
     # Of a network that is none of this backbone's, and of another width.
     kind.architecture = "vgg16"
-    with pytest.raises(UserError, match=r"vgg_m\.safetensors holds weights of vgg16, not of mdnet_tiny"):
+    with pytest.raises(UserError, match=r"vgg_m\.safetensors holds weights of vgg16, not of mdnet_slim"):
         mdnet.init_params(config, jax.random.key(0))
     kind.architecture = "vgg_m"
     content["params"]["backbone"]["conv3"] = {"kernel": np.zeros(3), "bias": np.zeros(3)}
-    with pytest.raises(UserError, match=r"vgg_m\.safetensors holds weights of vgg_m, not of mdnet_tiny"):
+    with pytest.raises(UserError, match=r"vgg_m\.safetensors holds weights of vgg_m, not of mdnet_slim"):
         mdnet.init_params(config, jax.random.key(0))
 
 
-DEEP = dataclasses.replace(TINY, head=MDNetHead(16, hidden=3), shallower=("mdnet_tiny",))
+DEEP = dataclasses.replace(TINY, head=MDNetHead(16, hidden=3), shallower=("mdnet_slim",))
 
 
 def test_a_network_with_a_third_hidden_layer_begins_with_weights_of_one_with_two(monkeypatch, tmp_path):
-    monkeypatch.setitem(ARCHITECTURES, "mdnet_tiny", TINY)
-    monkeypatch.setitem(ARCHITECTURES, "mdnet_tiny_hidden3", DEEP)
+    monkeypatch.setitem(ARCHITECTURES, "mdnet_slim", TINY)
+    monkeypatch.setitem(ARCHITECTURES, "mdnet_slim_hidden3", DEEP)
     two, three = (models.stored(models.initial(each, jax.random.key(1))) for each in (TINY, DEEP))
     paths = {
         name: str(store.save(tmp_path, name, {"params": params}, store.Meta(name, "a test", "")))
-        for name, params in (("mdnet_tiny", two), ("mdnet_tiny_hidden3", three))
+        for name, params in (("mdnet_slim", two), ("mdnet_slim_hidden3", three))
     }
 
     def loaded(network, weights):
         return mdnet.init_params(Config(architecture=network, weights=weights), jax.random.key(0))
 
     same = functools.partial(jax.tree.map, np.testing.assert_array_equal)
-    same(loaded("mdnet_tiny", paths["mdnet_tiny"]), two)
-    same(loaded("mdnet_tiny_hidden3", paths["mdnet_tiny_hidden3"]), three)
-    found, random = loaded("mdnet_tiny_hidden3", paths["mdnet_tiny"]), loaded("mdnet_tiny_hidden3", "random")
+    same(loaded("mdnet_slim", paths["mdnet_slim"]), two)
+    same(loaded("mdnet_slim_hidden3", paths["mdnet_slim_hidden3"]), three)
+    found, random = loaded("mdnet_slim_hidden3", paths["mdnet_slim"]), loaded("mdnet_slim_hidden3", "random")
     same(found, {"backbone": two["backbone"], "head": {**two["head"], "fc5b": random["head"]["fc5b"]}})
-    with pytest.raises(UserError, match=r"holds weights of mdnet_tiny_hidden3, not of mdnet_tiny$"):
-        loaded("mdnet_tiny", paths["mdnet_tiny_hidden3"])
+    with pytest.raises(UserError, match=r"holds weights of mdnet_slim_hidden3, not of mdnet_slim$"):
+        loaded("mdnet_slim", paths["mdnet_slim_hidden3"])
 
 
 @pytest.mark.parametrize("name", ["mdnet_vggm", "mdnet_small"])
