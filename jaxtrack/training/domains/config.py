@@ -27,8 +27,7 @@ FROM_IMAGENET = Optimiser(
     frozen_epochs=0,
     trained_backbone=CONVOLUTIONS,
 )
-# At the Siamese trackers' 1e-3 nearly all channels of conv3 are 0 for every image after 2,000 steps: images are not
-# normalised here, only shifted, and so is every layer's input large.
+# At the Siamese trackers' 1e-3 nearly all channels of conv3 were 0 for every image after 2,000 steps.
 FROM_NOTHING = dataclasses.replace(
     optimisers.FROM_NOTHING,
     warmup_rate=3e-5,
