@@ -4,11 +4,12 @@
     python benchmarks/rbo_ablation.py --hours
     python benchmarks/rbo_ablation.py --out ablation --data-dir DATA
     python benchmarks/rbo_ablation.py --study nanotrack_v1 --out ablation --data-dir DATA
+    python benchmarks/rbo_ablation.py --study transt_nano --arms ce cr_igr --out ablation --data-dir DATA
 
-The warm start of `siamban_pico` is trained with cross entropy and the IoU loss alone; that of `nanotrack_v1` is its
-published weights, of which the backbone stays as it is. Seed by seed, pairs are then rendered into the folder (12.5 GB,
-which go when all arms have seen them), and each arm sees the same ones in the same order. What is finished is not done
-again: killed at any moment, the same command goes on.
+The warm start of `siamban_pico` is trained with cross entropy and the IoU loss alone, that of `transt_nano` with its
+own losses; that of `nanotrack_v1` is its published weights, of which the backbone stays as it is. Seed by seed, pairs
+are then rendered into the folder (12.5 GB, which go when all arms have seen them), and each arm sees the same ones in
+the same order. What is finished is not done again: killed at any moment, the same command goes on.
 `rbo_tables.py` prints what was found.
 """
 
@@ -30,11 +31,11 @@ from jaxtrack.commands.train import write_weights
 from jaxtrack.data import benchmarks
 from jaxtrack.evaluation import comparison
 from jaxtrack.evaluation.runner import Entry, evaluate
-from jaxtrack.trackers import siamese
+from jaxtrack.trackers import siamese, transt
 from jaxtrack.training import identity, loop, presets
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.objective import Objective
-from jaxtrack.training.optimiser import FROM_NOTHING
+from jaxtrack.training.optimiser import FROM_NOTHING, Optimiser
 from jaxtrack.training.sources import Procedural
 
 ARMS: dict[str, Objective] = {
@@ -48,7 +49,52 @@ ARMS: dict[str, Objective] = {
 BATCH, EPOCH = 32, 100  # pairs in a step, steps in an epoch
 WARM_STEPS = 2000
 VALIDATION_PAIRS = 2048
-Study = Literal["siamban_pico", "nanotrack_v1"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What is trained and tracks in a study.
+
+    Attributes:
+      base: the training that arms change.
+      tracker: name of the tracker.
+      config: its configuration, but for the weights.
+      warm_rate: the rate of the warm start that is trained; 0 where published weights are the start.
+      rate: the highest rate of the arms.
+    """
+
+    base: TrainConfig
+    tracker: str
+    config: Any
+    warm_rate: float
+    rate: float
+
+    def optimiser(self, *, warm: bool) -> Optimiser:
+        """The warm start ends with the rate that the arms begin with."""
+        if warm:
+            return dataclasses.replace(self.base.optimiser, rate=self.warm_rate, last_rate=self.rate)
+        return dataclasses.replace(self.base.optimiser, rate=self.rate, warmup_rate=3e-5)
+
+    def objective(self, arm: str) -> Objective:
+        """What an arm learns by."""
+        return presets.transt_objective(ARMS[arm]) if self.tracker == "transt_nano" else ARMS[arm]
+
+
+def _network(base: TrainConfig, architecture: str, tracker: str, **fields: Any) -> Network:
+    config = {**siamese.CONFIGS, **transt.CONFIGS}[tracker]
+    made = dataclasses.replace(base, architecture=architecture, batch=BATCH, steps_per_epoch=EPOCH, validation_pairs=0)
+    return Network(made, tracker, dataclasses.replace(config, architecture=architecture, tuned_on=""), **fields)
+
+
+_NANO = presets.nano("warm", presets.BASELINE)
+_STILL = dataclasses.replace(_NANO, optimiser=dataclasses.replace(FROM_NOTHING, trained_backbone=()))
+_TRANST = presets.transt_nano("warm", presets.BASELINE)
+NETWORKS = {
+    "siamban_pico": _network(_NANO, "siamban_pico", "siamban", warm_rate=1e-3, rate=3e-4),
+    "nanotrack_v1": _network(_STILL, "nanotrack_v1", "nanotrack_v1", warm_rate=0.0, rate=1e-4),
+    "transt_nano": _network(_TRANST, "transt_nano", "transt_nano", warm_rate=5e-4, rate=1.5e-4),
+}
+Study = Literal["siamban_pico", "nanotrack_v1", "transt_nano"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,23 +127,20 @@ class Options:
         """Where the study lies."""
         return self.out / self.study
 
+    @property
+    def network(self) -> Network:
+        """What the study is of."""
+        return NETWORKS[self.study]
+
     def pairs_folder(self, seed: int) -> Path:
         """Where a seed's pairs lie while they are needed."""
         return self.folder / f"pairs_{seed}"
 
 
-def warm_config() -> TrainConfig:
-    """The warm start of the small network."""
-    optimiser = dataclasses.replace(FROM_NOTHING, last_rate=3e-4)
-    return dataclasses.replace(
-        presets.nano("warm", presets.BASELINE),
-        architecture="siamban_pico",
-        optimiser=optimiser,
-        batch=BATCH,
-        epochs=WARM_STEPS // EPOCH,
-        steps_per_epoch=EPOCH,
-        validation_pairs=0,
-    )
+def warm_config(network: Network) -> TrainConfig:
+    """The warm start that is trained."""
+    optimiser, epochs = network.optimiser(warm=True), WARM_STEPS // EPOCH
+    return dataclasses.replace(network.base, objective=network.objective("ce"), optimiser=optimiser, epochs=epochs)
 
 
 def first_pair(seed: int) -> int:
@@ -107,22 +150,13 @@ def first_pair(seed: int) -> int:
 
 def arm_config(options: Options, arm: str, seed: int, start: str) -> TrainConfig:
     """An arm under a seed."""
-    small = options.study == "siamban_pico"
-    optimiser = dataclasses.replace(
-        FROM_NOTHING,
-        rate=3e-4 if small else 1e-4,
-        warmup_rate=3e-5,
-        trained_backbone=FROM_NOTHING.trained_backbone if small else (),
-    )
     return dataclasses.replace(
-        presets.nano(f"{arm}_{seed}", ARMS[arm]),
-        architecture=options.study,
+        options.network.base,
+        name=f"{arm}_{seed}",
         source=Stored(options.pairs_folder(seed), first_pair(seed)),
-        optimiser=optimiser,
-        batch=BATCH,
+        objective=options.network.objective(arm),
+        optimiser=options.network.optimiser(warm=False),
         epochs=options.pairs // BATCH // EPOCH,
-        steps_per_epoch=EPOCH,
-        validation_pairs=0,
         seed=seed,
         start=start,
     )
@@ -130,7 +164,7 @@ def arm_config(options: Options, arm: str, seed: int, start: str) -> TrainConfig
 
 def warm_start(options: Options) -> str:
     """What the arms start from: trained if it is not there yet."""
-    return str(trained(options, warm_config())) if options.study == "siamban_pico" else options.study
+    return str(trained(options, warm_config(options.network))) if options.network.warm_rate else options.study
 
 
 def trained(options: Options, config: TrainConfig) -> Path:
@@ -153,14 +187,13 @@ def _print(config: TrainConfig, record: dict[str, Any]) -> None:
 
 def measured(options: Options, config: TrainConfig, weights: Path) -> dict[str, float]:
     """All that is measured of a trained arm."""
-    return {**on_pairs(config, weights), **on_videos(options, config, weights)}
+    return {**on_pairs(options, config, weights), **on_videos(options, config, weights)}
 
 
-def on_pairs(config: TrainConfig, weights: Path) -> dict[str, float]:
+def on_pairs(options: Options, config: TrainConfig, weights: Path) -> dict[str, float]:
     """Means over the pairs of the validation split."""
-    config = dataclasses.replace(
-        config, source=Procedural(), validation_pairs=VALIDATION_PAIRS, start=str(weights), objective=presets.BASELINE
-    )
+    changes = {"source": Procedural(), "start": str(weights), "objective": options.network.objective("ce")}
+    config = dataclasses.replace(config, validation_pairs=VALIDATION_PAIRS, **changes)
     recipe = loop.make_recipe(config)
     state, _ = loop.first_state(config, recipe)
     return loop.validator(config, recipe)(state)
@@ -168,17 +201,14 @@ def on_pairs(config: TrainConfig, weights: Path) -> dict[str, float]:
 
 def on_videos(options: Options, config: TrainConfig, weights: Path) -> dict[str, float]:
     """AUC and P@20 as the tracker of its family, on rendered videos and on both groups of real targets."""
-    like = "nanotrack_v1" if options.study == "nanotrack_v1" else "siamban"
-    tracker = dataclasses.replace(
-        siamese.CONFIGS[like], architecture=config.architecture, weights=str(weights), tuned_on=""
-    )
+    tracker = dataclasses.replace(options.network.config, weights=str(weights))
     groups: dict[str, tuple[str, tuple[str, ...] | None]] = {"procedural": ("procedural", None)}
     if options.data_dir is not None:
         groups |= {"six": ("otb100", CHOICE), "seven": ("otb100", APART)}
     found = {}
     for group, (name, sequences) in groups.items():
         benchmark = benchmarks.load(name, options.data_dir if sequences else None, sequences)
-        entry = Entry(config.name, like, tracker)
+        entry = Entry(config.name, options.network.tracker, tracker)
         [result] = comparison.from_runs(benchmark, evaluate([entry], benchmark, options.folder / "results"))
         for metric in ("auc", "precision_20"):
             found[f"{group}_{metric}"] = result.headline(
@@ -194,7 +224,7 @@ def print_hours(options: Options) -> None:
     for number in range(1, 4):
         training.go(number)
     whole, rendering = statistics.median(training.seconds), training_speed.rendering_seconds(config, 3)
-    warm = WARM_STEPS * whole if options.study == "siamban_pico" else 0.0
+    warm = WARM_STEPS * whole if options.network.warm_rate else 0.0
     steps = options.pairs // BATCH
     seconds = warm + options.seeds * steps * (rendering + len(options.arms) * (whole - rendering))
     print(

@@ -9,6 +9,8 @@ import rbo_tables
 import scipy.stats
 from rbo_ablation import Options
 
+from jaxtrack.training.labels import TokenLabels
+
 OURS, BASE = {0: 0.62, 1: 0.60, 2: 0.64}, {0: 0.60, 1: 0.59, 2: 0.60}
 
 
@@ -49,6 +51,30 @@ def test_no_two_seeds_share_a_pair():
     first = [rbo_ablation.first_pair(seed) for seed in range(3)]
     assert first[0] >= rbo_ablation.WARM_STEPS * rbo_ablation.BATCH
     assert min(np.diff(first)) >= Options().pairs
+
+
+def test_an_arm_of_transt_has_its_losses_and_labels_and_the_ranking_losses():
+    plain, ranking = (rbo_ablation.arm_config(Options(study="transt_nano"), arm, 0, "x") for arm in ("ce", "cr_igr"))
+    for config in (plain, ranking):
+        assert (config.objective.cls, config.objective.loc, config.objective.giou) == (8.334, 5.0, 2.0)
+        assert isinstance(config.labels, TokenLabels)
+        assert "stage4" in config.optimiser.trained_backbone
+    weights = [(each.objective.classification_ranking, each.objective.iou_ranking) for each in (plain, ranking)]
+    assert weights == [(0, 0), (0.5, 0.25)]
+
+
+@pytest.mark.parametrize("study", ["siamban_pico", "transt_nano"])
+def test_a_warm_start_ends_with_the_rate_of_the_arms(study):
+    options = Options(study=study)
+    warm, arm = rbo_ablation.warm_config(options.network), rbo_ablation.arm_config(options, "ce", 0, "x")
+    assert warm.optimiser.rate > warm.optimiser.last_rate == arm.optimiser.rate
+    assert warm.architecture == arm.architecture == study
+
+
+def test_published_weights_are_the_start_of_their_study_and_keep_their_backbone():
+    options = Options(study="nanotrack_v1")
+    assert rbo_ablation.warm_start(options) == "nanotrack_v1"
+    assert rbo_ablation.arm_config(options, "ce", 0, "x").optimiser.trained_backbone == ()
 
 
 def test_differences_are_paired_by_seed_and_their_interval_is_students():
