@@ -28,7 +28,7 @@ def canonical_name(spelling: str, *, full: bool) -> str:
 def load(name: str, data_dir: Path | None, sequences: str | None, console: Console, *, images: bool) -> Benchmark:
     """The benchmark, or its sequences of a list separated by commas; says what is missing."""
     benchmark = benchmarks.load(name, data_dir, _selected(sequences), images=images)
-    if benchmark.missing:
+    if benchmark.missing or benchmark.unnamed:
         line = f"Scoring {benchmark.title}; not found: {shortened(benchmark)}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return benchmark
@@ -36,8 +36,11 @@ def load(name: str, data_dir: Path | None, sequences: str | None, console: Conso
 
 def shortened(benchmark: Benchmark) -> str:
     """The names of the missing sequences; of many the first ones and how to see all."""
-    names, more = ", ".join(benchmark.missing[:_NAMES_IN_A_MESSAGE]), len(benchmark.missing) - _NAMES_IN_A_MESSAGE
-    return f"{names} and {more} more (--list --benchmark {benchmark.name} names all)" if more > 0 else names
+    shown = benchmark.missing[:_NAMES_IN_A_MESSAGE]
+    more = len(benchmark.missing) - len(shown) + benchmark.unnamed
+    if not shown:
+        return f"{more} sequences"
+    return f"{', '.join(shown)}" + (f" and {more} more (--list --benchmark {benchmark.name} names all)" if more else "")
 
 
 def fetch(name: str, data_dir: Path | None, sequences: str | None, *, quiet: bool) -> None:

@@ -48,7 +48,8 @@ class Pool:
                 f"those of {', '.join(part.title for part in self.parts)}"
             )
         title = title_of_part(self.title, len(loaded), self._total, selected=only is not None)
-        return Benchmark(self.name, title, loaded, tuple(missing), protocol="pysot")
+        unnamed = 0 if only is not None else self._total - len(loaded) - len(missing)
+        return Benchmark(self.name, title, loaded, tuple(missing), unnamed, protocol="pysot")
 
     def catalogue(self, data_dir: Path | None) -> list[SequenceInfo]:
         """Every sequence that is known by name or found."""

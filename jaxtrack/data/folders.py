@@ -91,7 +91,9 @@ class FolderBenchmark:
         loaded = [load(name, found[name], self.origin, images=self.images) for name in chosen]
         title = title_of_part(self.title, len(loaded), self.total, selected=only is not None)
         missing = () if only is not None else tuple(name for name in self.lengths if name not in found)
-        return Benchmark(self.name, title, loaded, missing, self.protocol, self.annotated, self.norm_precision)
+        unnamed = 0 if only is not None else max(self.total - len({*self.lengths, *found}), 0)
+        kind = (self.protocol, self.annotated, self.norm_precision)
+        return Benchmark(self.name, title, loaded, missing, unnamed, *kind)
 
     def catalogue(self, data_dir: Path | None) -> list[SequenceInfo]:
         """Every sequence that is known by name or found."""

@@ -87,6 +87,7 @@ class Benchmark:
       title: how tables and plots call it, e.g. `OTB-100`, or `12 of the 100 sequences of OTB-100`.
       sequences: the sequences found, in the benchmark's order.
       missing: names of sequences that were asked for and not found, in the benchmark's order; only those known by name.
+      unnamed: how many more were not found, whose names only their files tell.
       protocol: the rules that it is scored by if nobody asks for others, see `jaxtrack.evaluation.protocols`.
       annotated: whether there is anything to score by; some benchmarks publish the first box only.
       norm_precision: whether its papers print normalised precision.
@@ -96,6 +97,7 @@ class Benchmark:
     title: str
     sequences: SequenceABC[Sequence]
     missing: tuple[str, ...] = ()
+    unnamed: int = 0
     protocol: str = "otb"
     annotated: bool = True
     norm_precision: bool = False

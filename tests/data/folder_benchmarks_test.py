@@ -37,12 +37,15 @@ def test_the_second_part_of_a_uav123_folder_begins_at_its_image(tmp_path, write)
     assert bird.attributes == {"SV", "FOC", "SOB"}
     assert part.title == "1 of the 123 sequences of UAV123"
     assert "bird1_1" in part.missing
+    assert len(part.missing) + part.unnamed == 122
 
 
 def test_other_uav123_sequences_are_whole_folders_also_in_a_flat_copy(tmp_path, write):
     write("data_seq/boat9", ["000001.jpg", "000002.jpg", "000010.jpg"])
     write.text("anno/boat9.txt", "3,4,5,6", "3,4,5,6", "3,4,5,6")
     assert numbers(only_sequence("uav123", tmp_path)) == [1, 2, 10]
+    assert benchmarks.load("uav123", tmp_path).unnamed == 123 - 51 - 1
+    assert benchmarks.load("uav123", tmp_path, ("boat9",)).unnamed == 0
     assert only_sequence("uav123_10fps", tmp_path, sequences=("Boat9",)).name == "boat9"
     with pytest.raises(UserError, match="No sequence of UAV20L found"):
         benchmarks.load("uav20l", tmp_path)
@@ -199,6 +202,7 @@ def test_the_ablations_list_pools_three_benchmarks(tmp_path, write):
     pool = benchmarks.load("ablation352", tmp_path, images=False)
     assert [sequence.name for sequence in pool.sequences] == ["TC-128/Ball", "NFS30/boat9", "UAV123/boat9"]
     assert pool.title == "3 of the 352 sequences of TC-128 + NFS30 + UAV123"
+    assert len(pool.missing) + pool.unnamed == 349
     assert pool.protocol == "pysot"
     chosen = benchmarks.load("ablation352", tmp_path, ("NFS30/boat9",), images=False)
     assert [sequence.name for sequence in chosen.sequences] == ["NFS30/boat9"]
