@@ -78,7 +78,7 @@ class Program:
             enable_compilation_cache()
             start = time.perf_counter()
             lowered = self._jitted.lower(*args)
-            with _noticing(self._notice):
+            with _noticing(self._notice) if self._notice else contextlib.nullcontext():
                 executable = _compile(lowered)
             _check_memory(executable, list(self._devices or jax.local_devices()[:1]))
             self._compiled[signature] = executable
@@ -97,9 +97,9 @@ class Program:
 
 
 @contextlib.contextmanager
-def _noticing(notice: Callable[[], None] | None) -> Iterator[None]:
+def _noticing(notice: Callable[[], None]) -> Iterator[None]:
     """Calls `notice` if what happens inside takes long; whether a program is in the cache is known only afterwards."""
-    timer = threading.Timer(NOTICE_SECONDS, notice or (lambda: None))
+    timer = threading.Timer(NOTICE_SECONDS, notice)
     timer.daemon = True
     timer.start()
     try:

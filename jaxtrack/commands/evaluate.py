@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import math
 import re
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -13,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from jaxtrack import trackers
-from jaxtrack.commands import _benchmark_choice, _listing, _scale, _tracker_choice, _vot
+from jaxtrack.commands import _benchmark_choice, _listing, _scale, _table_notes, _tracker_choice, _vot
 from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.compilation import disable_compilation_cache
 from jaxtrack.data import otb, otb_table
@@ -204,8 +202,8 @@ def _supervised(
     flags = {"per_sequence": options.per_sequence, "per_attribute": options.per_attribute}
     _vot.show(compared, options.vot, shown, **flags)
     _vot.show_repetitions(stored, benchmark, options.vot.experiment_names[0], options.repeats, shown)
-    line = f"Report, tables and plots are in {folder}: {_names(written, folder)}"
-    shown.print(line, markup=False, highlight=False, soft_wrap=True)
+    lines = [*_table_notes.weights(entries), f"Report, tables and plots are in {folder}: {_names(written, folder)}"]
+    shown.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_numbers(options: Options) -> None:
@@ -293,8 +291,11 @@ def _report(
         console.print(tables.attribute_table(compared))
     written += plots.write_plots(compared, folder, attributes=options.per_attribute)
     written = [*one_pass.write(compared, benchmark, stores, folder), *written]
-    timed = _speeds(starts.benchmark_of(benchmark, options.runs), stores)
-    lines = [*timed, f"Report, tables and plots are in {folder}: {_names(written, folder)}"]
+    lines = [
+        *_table_notes.weights(entries),
+        *_table_notes.speeds(starts.benchmark_of(benchmark, options.runs), stores),
+        f"Report, tables and plots are in {folder}: {_names(written, folder)}",
+    ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -316,26 +317,6 @@ def _joined(names: Sequence[str], what: str) -> str:
     """Names as a part of a folder's; many of them, or names that no folder may have, by number and hash."""
     joined = "+".join(names)
     return joined if _FOLDER_NAME.fullmatch(joined) else f"{len(names)}-{what}-{provenance.short_hash(list(names))}"
-
-
-def _speeds(benchmark: Benchmark, stores: Sequence[StoredRun]) -> list[str]:
-    """For each tracker the median time of its first frames, which fps does not contain, and whose fps is not known."""
-    seconds: dict[str, list[float]] = {}
-    shared: dict[str, list[str]] = {}
-    for stored in stores:
-        for result in map(stored.read, [sequence.name for sequence in benchmark.sequences]):
-            if result.shared_by:
-                shared.setdefault(stored.tracker, []).append(result.shared_by)
-            elif math.isfinite(result.seconds[0]):
-                seconds.setdefault(stored.tracker, []).append(result.seconds[0])
-    lines = [
-        f"{name}: {statistics.median(times):.3f} s to start on a sequence (median); fps counts the frames after it"
-        for name, times in seconds.items()
-    ]
-    return lines + [
-        f"{name}: no fps of sequences that shared the machine, {len(each)} ({', '.join(sorted(set(each)))})"
-        for name, each in shared.items()
-    ]
 
 
 def _names(paths: Sequence[Path], folder: Path) -> str:

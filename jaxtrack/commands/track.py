@@ -259,7 +259,8 @@ def _report(
     """The summary."""
     height, width = image.shape[:2]
     speed = "" if record.fps is None else f", {record.fps:.1f} frames/s"
-    compiling = "" if record.compile_seconds < 0.05 else f", {record.compile_seconds:.1f} s of them for compiling"
+    seconds = record.compile_seconds  # until programs are there, compiled or from the cache
+    compiling = "" if seconds < 0.05 else f", {seconds:.1f} s of them for compiling or loading programs"
     lines = [
         f"{_called(options, source)}: {len(record)} frames of {width}x{height} tracked by {entry.label}{speed}",
         f"{wall_seconds:.1f} s with reading, drawing and writing{compiling}",

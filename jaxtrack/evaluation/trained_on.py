@@ -1,11 +1,12 @@
-"""Which of the scored sequences a tracker's weights were trained on, as far as the record of the weights tells."""
+"""Which of the scored sequences a tracker's weights were trained on, as far as the records of weights tell."""
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxtrack import trackers
 from jaxtrack.data import otb, otb_table, prepared
 from jaxtrack.data.naming import plain
 from jaxtrack.data.preparation import registry
@@ -33,7 +34,8 @@ def remark(tracker: Any, benchmark: str, names: Collection[str]) -> str:
       benchmark: the scored benchmark's short name.
       names: of the scored sequences.
     """
-    found = sequences(_training(tracker), benchmark, names)
+    seen = {name for training in _trainings(tracker) for name in sequences(training, benchmark, names)}
+    found = [name for name in names if name in seen]
     if not found:
         return ""
     more = ", …" if len(found) > _NAMED else ""
@@ -44,8 +46,8 @@ def sequences(training: Mapping[str, Any], benchmark: str, names: Collection[str
     """Those of the scored sequences whose name a training's data have.
 
     Args:
-      training: its configuration, JSON values as in the record of weights. Datasets that are not there any more, and
-        what the weights that it began with were trained on, are passed over.
+      training: its configuration, JSON values as in the record of weights. Datasets that are not there any more are
+        passed over.
       benchmark: as above. Other benchmarks' videos may have the same names, and are others.
       names: as above.
     """
@@ -59,25 +61,27 @@ def sequences(training: Mapping[str, Any], benchmark: str, names: Collection[str
             if family == _family(benchmark)
             for name in each
         }
-    except (
-        UserError,
-        OSError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ):  # a folder that is gone, a record of another version
+    # A folder that is gone, a record of another version.
+    except (UserError, OSError, KeyError, TypeError, AttributeError):
         return []
     folders = {entry.name: entry.folder for entry in otb_table.table()} if benchmark in otb.BENCHMARKS else {}
     return [name for name in names if {plain(name), plain(folders.get(name, name))} & videos]
 
 
-def _training(tracker: Any) -> Mapping[str, Any]:
-    """The configuration by which a tracker's weights were trained; nothing where no record has it."""
-    named = getattr(tracker, "weights", None)
-    if named is not None:
-        with contextlib.suppress(UserError):
-            return store.read_meta(places.locate(named or tracker.architecture)).config
-    return {}
+def _trainings(tracker: Any) -> Iterator[Mapping[str, Any]]:
+    """The configurations by which a tracker's weights were trained, and those that they began with, the last one first.
+
+    It ends where no record tells more, or the weights that a training began with are not where it found them.
+    """
+    seen: set[Path] = set()
+    with contextlib.suppress(UserError):
+        path = trackers.weights_file(tracker)
+        while path is not None and path not in seen:
+            seen.add(path)
+            training = store.read_meta(path).config
+            yield training
+            start = training.get("start")
+            path = places.locate(start) if start and isinstance(start, str) else None
 
 
 _Families = list[tuple[str, list[str]]]  # the names of videos by the family of what they belong to

@@ -7,6 +7,7 @@ a backbone alone, the head is drawn.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -106,6 +107,12 @@ def params(
     raise UserError(f"{path} holds weights of {meta.architecture}, not of {architecture}")
 
 
+def weights_file(weights: str) -> Path | None:
+    """Where weights lie, None for random ones; `UserError` if they are not there."""
+    return None if weights == RANDOM else places.locate(weights)
+
+
 def weights_sha256(weights: str) -> str | None:
     """What tells weights from others; None for random ones, which are always the same."""
-    return None if weights == RANDOM else store.checked_sha256(places.locate(weights))
+    path = weights_file(weights)
+    return None if path is None else store.checked_sha256(path)

@@ -3,7 +3,7 @@
 `CONFIGS` maps a tracker's name to its default configuration, a frozen dataclass. Beside it a module defines either
 
 * `tracker(config) -> jaxtrack.tracker.Tracker` and `init_params(config, key)`: a pair of pure functions; and
-  `weights_sha256(config)` if its parameters come from a file, or
+  `weights_sha256(config)` and `weights_file(config)` if its parameters come from a file, or
 * `session(config, *, seed) -> HostSession`: a tracker that runs on the host, outside JAX.
 """
 
@@ -12,6 +12,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -96,6 +97,16 @@ def name_of(config: Any) -> str:
         fields = [field.name for field in dataclasses.fields(config)]
         return min(same, key=lambda n: sum(getattr(default_config(n), f) != getattr(config, f) for f in fields))
     raise UserError(f"{type(config).__module__}.{type(config).__qualname__} is not the configuration of any tracker")
+
+
+def weights_file(config: Any) -> Path | None:
+    """Where the weights of a tracker's configuration lie; None for a tracker without a file of weights.
+
+    Raises:
+      UserError: they are not there.
+    """
+    module = _declared()[name_of(config)]
+    return module.weights_file(config) if hasattr(module, "weights_file") else None
 
 
 def build(name: str, config: Any) -> Method:

@@ -31,7 +31,6 @@ from jaxtrack.online.frame_memory import Samples
 from jaxtrack.online.framework import Framework, Memory, Model
 from jaxtrack.online.mining import Mining
 from jaxtrack.tracker import Tracker, explain_params
-from jaxtrack.weights import places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,9 +163,9 @@ def weights_sha256(config: Config) -> str | None:
     return loading.weights_sha256(_weights(config))
 
 
-def weights_file(config: Config) -> Path:
-    """Where the weights of a configuration lie; `UserError` if they are not there."""
-    return places.locate(_weights(config))
+def weights_file(config: Config) -> Path | None:
+    """Where the weights of a configuration lie, None for random ones; `UserError` if they are not there."""
+    return loading.weights_file(_weights(config))
 
 
 def describe(config: Config) -> str:

@@ -19,6 +19,7 @@ Where this differs from the paper and the released programs:
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any
 
 import flax.struct
@@ -159,6 +160,11 @@ def init_params(config: Config, key: jax.Array) -> dict[str, Any]:
 def weights_sha256(config: Config) -> str | None:
     """What tells the weights of a configuration from others; None for random ones, which are always the same."""
     return loading.weights_sha256(config.weights)
+
+
+def weights_file(config: Config) -> Path | None:
+    """Where the weights of a configuration lie, None for random ones; `UserError` if they are not there."""
+    return loading.weights_file(config.weights)
 
 
 def describe(config: Config) -> str:

@@ -16,7 +16,7 @@ from otb_scores import score
 
 from jaxtrack import trackers
 from jaxtrack.__main__ import main
-from jaxtrack.commands import _benchmark_choice, evaluate
+from jaxtrack.commands import _benchmark_choice, _table_notes, evaluate
 from jaxtrack.data.boxfiles import read_boxes
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.evaluation import runner, trained_on
@@ -91,6 +91,12 @@ def test_weights_that_were_trained_on_scored_sequences_are_told_of(options, caps
     assert "¹ weights trained on Deer and Football1 of otb2013" in capsys.readouterr().out
 
 
+def test_below_the_table_stands_where_weights_came_from(options, capsys, monkeypatch):
+    monkeypatch.setattr(_table_notes, "weights", lambda entries: [f"{each.label}: weights mine" for each in entries])
+    assert run(*options, "--sequences=Deer") == 0
+    assert "opencv-mil: weights mine\n" in capsys.readouterr().out
+
+
 def test_missing_sequences_are_named_and_the_title_says_part(options, capsys):
     assert run(*without(options, "--sequences")) == 0
     captured = capsys.readouterr()
@@ -105,6 +111,12 @@ def test_missing_sequences_are_named_and_the_title_says_part(options, capsys):
 def test_a_few_missing_sequences_are_all_named():
     names = tuple("ABCDEFGHIJ")
     assert _benchmark_choice.shortened(Benchmark("mine", "Mine", [], names)) == "A, B, C, D, E, F, G, H, I, J"
+
+
+def test_missing_sequences_whose_names_nobody_knows_are_counted():
+    mine = Benchmark("mine", "Mine", [], tuple("ABCDEFGHIJKL"), unnamed=71)
+    assert _benchmark_choice.shortened(mine).endswith("I, J and 73 more (--list --benchmark mine names all)")
+    assert _benchmark_choice.shortened(Benchmark("mine", "Mine", [], (), unnamed=71)) == "71 sequences"
 
 
 def test_options_of_a_tracker_reach_its_config(options, tmp_path):

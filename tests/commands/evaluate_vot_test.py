@@ -11,8 +11,9 @@ import pytest
 from toy_vot import write_sequence
 
 from jaxtrack.__main__ import main
-from jaxtrack.commands import _vot
+from jaxtrack.commands import _table_notes, _vot
 from jaxtrack.data.vot import VotBenchmark
+from jaxtrack.evaluation import trained_on
 from jaxtrack.evaluation.vot import results, runner
 from jaxtrack.evaluation.vot.measures import Rules
 
@@ -90,6 +91,15 @@ def test_a_tracker_is_run_by_the_supervised_protocol_and_stands_beside_published
     assert set(content[0]["trackers"][0]["eao_by_tag"]) == {
         "camera_motion", "illum_change", "motion_change", "size_change", "occlusion", "empty"
     }  # fmt: skip
+
+
+def test_what_weights_were_trained_on_and_where_they_lie_is_told(options, capsys, monkeypatch):
+    monkeypatch.setattr(trained_on, "remark", lambda config, name, names: f"{' and '.join(names)} of {name}")
+    monkeypatch.setattr(_table_notes, "weights", lambda entries: [f"{each.label}: weights mine" for each in entries])
+    assert run(*options, "--tracker=opencv-mil", *MIL) == 0
+    printed = capsys.readouterr().out
+    assert "¹ weights trained on bag and birds1 of vot2018" in printed
+    assert "opencv-mil: weights mine\n" in printed
 
 
 def test_results_of_others_are_scored_without_images_and_without_running_anything(options, root, tmp_path, capsys):

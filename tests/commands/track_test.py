@@ -255,6 +255,20 @@ def test_the_summary_tells_of_frames_speed_scores_and_files(clip, out, capsys):
     assert rest[-1] == f"Written: {out / 'boxes.csv'} (frames, targets and pixels count from 0)"
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(1.24, ", 1.2 s of them for compiling or loading programs"), (0.04, "")])
+def test_what_passes_until_programs_are_there_is_told(clip, out, capsys, monkeypatch, seconds, said):
+    """It does not tell whether they were compiled or came from the cache."""
+    stream = streaming.stream
+
+    def slow(*arguments, **options):
+        return (piece._replace(compile_seconds=seconds) for piece in stream(*arguments, **options))
+
+    monkeypatch.setattr(streaming, "stream", slow)
+    assert track(clip, out, "--box", BOX, "--frames=1") == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert re.fullmatch(rf"[\d.]+ s with reading, drawing and writing{said}", line)
+
+
 def test_progress_tells_speed_and_what_is_left(clip, out, capsys):
     arguments = ["track", str(clip), "--tracker=tiny", f"--save={out / 'boxes.csv'}", "--box", BOX]
     assert main(arguments) == 0

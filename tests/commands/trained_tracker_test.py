@@ -61,6 +61,11 @@ def test_the_command_names_the_tracker_the_file_and_the_network(name, options):
     assert command_of(TRAININGS[name]) == f"python evaluate.py {options.replace('WEIGHTS', weights)}"
 
 
+def test_the_readme_has_the_command_of_its_first_training():
+    lines = (_tracker_choice.CONFIGS.parent / "README.md").read_text("utf-8").splitlines()
+    assert lines[lines.index("python train.py") :].count(command_of(TRAININGS["smoke"])) == 1
+
+
 def test_every_kind_of_trainings_has_one():
     assert _trained_tracker.TRACKED.keys() == kinds.KINDS.keys()
 

@@ -1,6 +1,7 @@
 """Weights that were trained on what is scored are told by the configuration in their record."""
 
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from jaxtrack.errors import UserError
 from jaxtrack.evaluation import provenance, trained_on
 from jaxtrack.evaluation.comparison import TrackerResult
 from jaxtrack.evaluation.runner import Entry
-from jaxtrack.trackers import mdnet
+from jaxtrack.trackers import mdnet, opencv, siamese
 from jaxtrack.training.config import TrainConfig
 from jaxtrack.training.domains import videos
 from jaxtrack.training.domains.config import DomainConfig
@@ -65,25 +66,35 @@ def test_a_record_that_does_not_tell_says_nothing(training):
     assert trained_on.sequences(training, "otb100", ["Deer"]) == []
 
 
-def test_the_row_of_a_tracker_says_how_many_of_the_scored_sequences_it_has_seen(monkeypatch):
-    names = ("Boy", "Deer", "Doll", "Dog", "Skating1")
-    frames, boxes = np.zeros((1, 2, 2, 3), np.uint8), np.ones((1, 4))
-    scored = Benchmark("otb100", "OTB-100", [Sequence(n, frames, boxes, np.ones(1, bool), frozenset()) for n in names])
-    seen = {"mine": ("Deer", "Boy", "Dog", "Skating1"), "few": ("Deer",)}
+@pytest.fixture
+def records(monkeypatch):
+    """Records of weights by the name of their file, each with the configuration of a training; others are not there."""
+    known = {}
 
     def located(name):
-        if name not in seen:
+        if name not in known:
             raise UserError("there are no such weights")
-        return name
+        return Path(name)
 
-    def meta(name):
-        source = videos.Benchmark("otb100", sequences=seen[name])
-        return types.SimpleNamespace(config=provenance.to_json(DomainConfig(source=source)))
+    def meta(path):
+        return types.SimpleNamespace(config=provenance.to_json(known[path.name]))
 
     monkeypatch.setattr(trained_on.places, "locate", located)
     monkeypatch.setattr(trained_on.store, "read_meta", meta)
+    return known
+
+
+def trained(*names, start=""):
+    return DomainConfig(source=videos.Benchmark("otb100", sequences=names), start=start)
+
+
+def test_the_row_of_a_tracker_says_how_many_of_the_scored_sequences_it_has_seen(records):
+    names = ("Boy", "Deer", "Doll", "Dog", "Skating1")
+    frames, boxes = np.zeros((1, 2, 2, 3), np.uint8), np.ones((1, 4))
+    scored = Benchmark("otb100", "OTB-100", [Sequence(n, frames, boxes, np.ones(1, bool), frozenset()) for n in names])
+    records |= {"mine": trained("Deer", "Boy", "Dog", "Skating1"), "few": trained("Deer")}
     entries = [Entry(name, "mdnet", mdnet.Config(weights=name)) for name in ("mine", "few", "lost")]
-    entries.append(Entry("opencv-mil", "opencv-mil", None))  # has no weights
+    entries.append(Entry("opencv-mil", "opencv-mil", opencv.MilConfig()))  # has no weights
     rows = trained_on.marked([TrackerResult(entry.label, ("id",), ({},)) for entry in entries], entries, scored)
     assert [row.label for row in rows] == [
         "mine (weights trained on 4 of these 5 sequences (Boy, Deer, Dog, …))",
@@ -91,3 +102,26 @@ def test_the_row_of_a_tracker_says_how_many_of_the_scored_sequences_it_has_seen(
         "lost",
         "opencv-mil",
     ]
+
+
+def test_weights_that_no_option_names_are_those_of_the_networks_name(records):
+    records["siamban_nano"] = trained("Deer")
+    assert trained_on.remark(siamese.CONFIGS["siamban"], "otb100", ["Deer"]) == ""
+    config = siamese.Config("siamban_nano")
+    assert trained_on.remark(config, "otb100", ["Deer"]) == "1 of these 1 sequences (Deer)"
+
+
+def test_what_the_weights_have_seen_that_a_training_began_with_counts_too(records):
+    scored = ("Boy", "Deer", "Doll", "Dog")
+
+    def remark():
+        return trained_on.remark(mdnet.Config(weights="mine"), "otb100", scored)
+
+    records["mine"] = trained("Doll", start="before")
+    assert remark() == "1 of these 4 sequences (Doll)"  # what it began with is not there any more
+    records["before"] = trained("Deer", "Doll", start="first")
+    records["first"] = trained("Boy")
+    assert remark() == "3 of these 4 sequences (Boy, Deer, Doll)"
+    # A training that went on under the name of what it began with.
+    records["first"] = trained("Boy", start="mine")
+    assert remark() == "3 of these 4 sequences (Boy, Deer, Doll)"

@@ -11,7 +11,7 @@ from jaxtrack import trackers
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.images import make_frame
 from jaxtrack.tracker import Tracker
-from jaxtrack.trackers import deeptrack, mdnet, opencv, rpn2t, siamese, transt
+from jaxtrack.trackers import deeptrack, mdnet, opencv, rpn2t, siamese, tadt, transt
 from jaxtrack.weights import places
 
 
@@ -40,6 +40,33 @@ def test_the_default_tracker_runs_without_any_file_of_the_users(tmp_path, monkey
     method = trackers.build(trackers.DEFAULT, trackers.default_config(trackers.DEFAULT))
     assert isinstance(method, trackers.JaxMethod)
     method.params()
+
+
+def test_the_file_of_a_trackers_weights_is_known_by_its_configuration(tmp_path, monkeypatch):
+    shipped = places.store.SHIPPED / "siamban_nano.safetensors"
+    nano = trackers.default_config("siamban_nano")
+    for config in (nano, siamese.Config("SiamBAN-Nano"), rpn2t.Config(weights="siamban_nano")):
+        assert trackers.weights_file(config) == shipped
+    # One of the user's own of the same name goes before it.
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / shipped.name).touch()
+    assert trackers.weights_file(nano) == tmp_path / shipped.name
+    with pytest.raises(MissingWeightsError, match=r"no weights .*mine\.safetensors"):
+        trackers.weights_file(mdnet.Config(weights=str(tmp_path / "mine.safetensors")))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [deeptrack.Config(), opencv.MilConfig(), *(each.Config(weights="random") for each in (mdnet, rpn2t, tadt))],
+)
+def test_what_is_drawn_or_learnt_on_the_video_has_no_file(config):
+    assert trackers.weights_file(config) is None
+
+
+@pytest.mark.parametrize("name", trackers.names())
+def test_a_tracker_that_tells_weights_from_others_tells_where_they_lie(name):
+    module = trackers._declared()[name]
+    assert hasattr(module, "weights_file") == hasattr(module, "weights_sha256")
 
 
 def test_any_spelling_of_a_name_will_do():
