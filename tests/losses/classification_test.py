@@ -65,6 +65,7 @@ def test_gradients_are_those_of_finite_differences():
     for half in range(2):
         assert_gradients(lambda x, half=half: mean(select_cross_entropy(x, labels)[half]), logits)
     assert_gradients(lambda x: mean(hard_cross_entropy(x, labels)), logits)
+    assert_gradients(lambda x: mean(weighted_cross_entropy(x, labels)), logits)
 
 
 def test_what_is_ignored_may_be_nan_and_extreme_logits_stay_finite():

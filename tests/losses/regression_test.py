@@ -137,6 +137,7 @@ def test_gradients_are_those_of_finite_differences():
     weight = np.asarray([[0.5, 0], [1, 2]])
     assert_gradients(lambda x: mean(l1(x, target, weight)), predicted)
     assert_gradients(lambda x: mean(smooth_l1(x, target, weight, beta=0.7)), predicted)
+    assert_gradients(lambda x: mean(box_l1(x, target, weight > 0)), predicted)
     where = np.asarray([[True, False, True], [True, True, False]])
     assert_gradients(lambda x: 10 * mean(ltrb_iou_loss(x, distances(1), where)), distances())
     a, b = random_boxes(6, 0).reshape(2, 3, 4), random_boxes(6, 1).reshape(2, 3, 4)

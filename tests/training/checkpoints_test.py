@@ -21,9 +21,9 @@ from jaxtrack.training.task import TrainState
 PARAMS = {"backbone": {"stage1": jnp.arange(6.0).reshape(2, 3)}, "head": {"w": jnp.asarray([1.0, -2.0])}}
 
 
-def state_at(step, *, method="sgd", width=2):
-    """A state whose every array tells of its step; the optimiser has made an update."""
-    updates = Updates(Optimiser(method=method), Stage("whole", 0, ("stage1",)), 20, 10)
+def state_at(step, *, width=2, **fields):
+    """A state whose every array tells of its step; the optimiser, of these fields, has seen a gradient."""
+    updates = Updates(Optimiser(**fields), Stage("whole", 0, ("stage1",)), 20, 10)
     params = jax.tree.map(lambda leaf: leaf + step, PARAMS)
     params["head"]["w"] = jnp.full(width, 0.5 + step)
     _, optimiser = updates.apply(params, jax.tree.map(lambda leaf: leaf - 3, params), updates.init(params))
@@ -120,13 +120,14 @@ def test_without_validation_there_is_no_best(opened):
 # --- what comes back -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["sgd", "adamw"])
-def test_every_array_the_optimisers_and_the_typed_key_come_back(opened, method):
-    state = state_at(4, method=method)
+@pytest.mark.parametrize("fields", [{"method": "sgd"}, {"method": "adamw"}, {"accumulate": 2}])
+def test_every_array_the_optimisers_and_the_typed_key_come_back(opened, fields):
+    """Also in the middle of an accumulation."""
+    state = state_at(4, **fields)
     checkpoints = opened()
     checkpoints.save(state, "whole")
     checkpoints.close()
-    found = opened().load(4, jax.eval_shape(lambda: state_at(0, method=method)))
+    found = opened().load(4, jax.eval_shape(lambda: state_at(0, **fields)))
     assert_same_state(found, state)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(found))
     # The optimiser has something to lose.

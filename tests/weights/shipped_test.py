@@ -1,5 +1,6 @@
 """The weights that come with jaxtrack: each file is small, whole, and says how it was made; wheels hold them."""
 
+import ast
 import hashlib
 import re
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxtrack.commands import train
 from jaxtrack.evaluation import provenance
 from jaxtrack.models import mdnet, siamese
 from jaxtrack.weights import places, shapes, store
@@ -41,6 +43,31 @@ def test_the_default_trackers_weights_say_on_which_targets_and_at_which_step_the
     for text in ("4,512 of the 10,000 steps", "OTB-100: Skiing, Couple, Crossing, David, Jumping, Freeman1"):
         assert text in meta.note
     assert places.chosen_on(meta.sha256) == meta.chosen_on == "six targets of OTB-100"
+
+
+def is_part_of(stored, now):
+    """Whether a configuration, of which later ones have fields more, says what another says."""
+    if not isinstance(stored, dict):
+        return stored == now
+    return all(name in now and is_part_of(value, now[name]) for name, value in stored.items())
+
+
+def test_the_config_file_has_the_commands_that_make_the_default_trackers_weights(monkeypatch):
+    """By the command of the record alone no checkpoint of the shipped step is left."""
+    monkeypatch.chdir(ROOT)
+    meta = store.read_meta(store.SHIPPED / "siamban_nano.safetensors")
+    text = ast.get_docstring(ast.parse((ROOT / shlex.split(meta.command)[3]).read_text("utf-8"))) or ""
+    found = re.search(r"after ([\d,]+) of the", meta.note)
+    assert found
+    step = int(found[1].replace(",", ""))
+    [export] = [line for line in text.splitlines() if line.startswith("python train.py") and "--export" in line]
+    assert export.removesuffix(f" --export {step}") in text.splitlines()
+    options, config = train._parse(shlex.split(export)[2:], "train.py")
+    assert options.export == str(step)
+    saved = [at for at in range(1, config.steps + 1) if at % config.checkpoint_steps == 0 or at == config.steps]
+    assert step in saved[-config.keep :]
+    places_of_checkpoints = {name: meta.config[name] for name in ("checkpoint_steps", "keep")}
+    assert is_part_of(meta.config, {**provenance.to_json(config), **places_of_checkpoints})
 
 
 def test_nothing_else_lies_in_the_folder():
