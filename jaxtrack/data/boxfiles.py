@@ -3,8 +3,10 @@
 On disk the corner is 1-based (MATLAB's first pixel is 1), in memory it is 0-based.
 """
 
+import functools
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,17 @@ _FIELDS = rf"{_BLANKS}*[^\s,]+(?:(?:{_BLANKS}*,{_BLANKS}*|{_BLANKS}+)[^\s,]+){{3
 _FOUR_FIELDS = re.compile(rf"{_FIELDS}(?:\n{_FIELDS})*")
 
 
-def read_boxes(path: Path, *, origin: float = 1.0, nan_allowed: bool = False) -> np.ndarray:
+def read_boxes(
+    path: Path, *, origin: float = 1.0, nan_allowed: bool = False, complex_allowed: bool = False
+) -> np.ndarray:
     """Reads a file of boxes separated by commas, tabs or blanks.
 
     Args:
       path: the file; blank lines are allowed at its end only.
       origin: what the file calls the first pixel.
       nan_allowed: whether NaN may stand for a number.
+      complex_allowed: whether MATLAB's complex numbers (`12.5+0.3i`) may, too: they become NaN, as LaSOT's toolkit
+        treats rows of results that have one.
 
     Returns:
       `float64 [N, 4]`, (x, y, w, h), 0-based, in pixels, N > 0.
@@ -34,10 +40,10 @@ def read_boxes(path: Path, *, origin: float = 1.0, nan_allowed: bool = False) ->
     Raises:
       UserError: no such file, nothing in it, or a row that is not four finite numbers (names the line).
     """
-    return zero_based(_read_rows(path, nan_allowed), origin)
+    return zero_based(_read_rows(path, nan_allowed, complex_allowed), origin)
 
 
-def _read_rows(path: Path, nan_allowed: bool) -> np.ndarray:
+def _read_rows(path: Path, nan_allowed: bool, complex_allowed: bool) -> np.ndarray:
     """The numbers of a file, `float64 [N, 4]`."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig", errors="replace").rstrip()
@@ -53,7 +59,8 @@ def _read_rows(path: Path, nan_allowed: bool) -> np.ndarray:
         except ValueError:
             pass  # the row that is to blame is named below
     lines = enumerate(text.splitlines(), start=1)
-    return np.array([_parse_row(line, f"{path}, line {number}", nan_allowed) for number, line in lines], np.float64)
+    parse = functools.partial(_parse_row, nan_allowed=nan_allowed, number=_real if complex_allowed else float)
+    return np.array([parse(line, f"{path}, line {number}") for number, line in lines], np.float64)
 
 
 def write_boxes(path: Path, boxes: np.ndarray) -> None:
@@ -89,10 +96,16 @@ def annotated_rows(boxes: np.ndarray, origin: float = 1.0) -> np.ndarray:
     return np.all(as_in_files(boxes, origin) > 0, axis=1)
 
 
-def _parse_row(line: str, where: str, nan_allowed: bool) -> list[float]:
+def _real(field: str) -> float:
+    """The number that MATLAB wrote; NaN for one with an imaginary part."""
+    value = complex(field[:-1] + "j" if field.endswith("i") else field)
+    return math.nan if value.imag else value.real
+
+
+def _parse_row(line: str, where: str, *, nan_allowed: bool, number: Callable[[str], float]) -> list[float]:
     fields = _SEPARATOR.split(line.strip())
     try:
-        row = [float(field) for field in fields]
+        row = [number(field) for field in fields]
     except ValueError:
         row = []
     if len(row) != 4 or not all(math.isfinite(x) or (nan_allowed and math.isnan(x)) for x in row):

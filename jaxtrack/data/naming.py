@@ -1,22 +1,31 @@
 """One rule for the spellings of a name: `Jogging-1`, `jogging_1` and `Jogging.1` are the same."""
 
 import difflib
+import itertools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from jaxtrack.errors import UserError
 
 _NAMES_IN_A_MESSAGE = 12
+_WORD = re.compile(r"[^\W_]+")
 _Value = TypeVar("_Value")
 
 
 def plain(name: str) -> str:
     """`name` without case and punctuation, the form in which spellings are compared.
 
+    Two numbers stay two: UAV123 has both a `car1_1` and a `car11`.
+
     >>> plain("Jogging-1") == plain("jogging_1") == plain("Jogging.1")
     True
+    >>> plain("car1_1"), plain("CAR11")
+    ('car1_1', 'car11')
     """
-    return "".join(character for character in name.casefold() if character.isalnum())
+    words = _WORD.findall(name.casefold())
+    numbers = [before[-1].isdigit() and word[0].isdigit() for before, word in itertools.pairwise(words)]
+    return "".join(f"_{word}" if apart else word for apart, word in zip([False, *numbers], words, strict=False))
 
 
 def match_name(spelling: str, names: Iterable[str], *, what: str, aliases: Mapping[str, str] | None = None) -> str:

@@ -88,6 +88,7 @@ class TrackerResult:
       tuned_on: the benchmark on whose test data the tracker's constants were chosen; empty if none.
       chosen_on: the test data on which its weights were chosen among others; empty if none.
       trained_on: which of the scored sequences its weights were trained on (`trained_on.remark`); empty if none.
+      folder: that of published results, as it was given; empty for runs of jaxtrack's own.
       boxes: of the first run, `[M, 4]`, (x, y, w, h), pixels, by the sequence's name; empty where they are not kept.
       pooled: whether sequences weigh as much as they have frames, see `metrics.average`.
     """
@@ -99,6 +100,7 @@ class TrackerResult:
     tuned_on: str = ""
     chosen_on: str = ""
     trained_on: str = ""
+    folder: str = ""
     boxes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     pooled: bool = False
 

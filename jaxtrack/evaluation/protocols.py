@@ -18,7 +18,7 @@ from jaxtrack.data.sequences import Sequence, image_size
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics
 
-Invalid = Literal["hit", "miss", "skip"]
+Invalid = Literal["hit", "miss", "skip", "miss in pixels"]
 _MULTIPLES = np.arange(21) * 0.05  # as numpy's arange(0, 1.05, 0.05)
 _EPSILON = 1e-16  # PySOT adds it to a width or height before it divides by it
 _GOT10K_EPSILON = np.finfo(np.float64).eps
@@ -39,8 +39,8 @@ class Protocol:
       cut_on: benchmarks on which those that are too long are cut all the same (PySOT does so for LaSOT's monkey-17).
       valid: annotations that count: `positive`: by the benchmark's own rule, mostly all four numbers of the file above
         0; `size`: width and height above 0.
-      invalid: what frames without such an annotation are to precision. For overlap they are failures, unless
-        skipped: then they are not counted at all.
+      invalid: what frames without such an annotation are to precision; `miss in pixels`: they are misses of it, but
+        hits of normalised precision. For overlap they are failures, unless skipped: then they are not counted at all.
       hits_on: benchmarks on which they are hits whatever `invalid` says.
       not_on: benchmarks, several in one, whose parts have different rules.
       by_centre: whether precision asks if the annotation's centre is above 0 in both coordinates, and nothing else.
@@ -108,7 +108,8 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         "pytracking": Protocol(
             "pytracking",
             success_steps="multiples",
-            invalid="miss",
+            valid="size",
+            invalid="miss in pixels",
             hits_on=frozenset({"uav123", "uav20l", "uav123_10fps"}),
             not_on=frozenset({"ablation352"}),
         ),
@@ -175,12 +176,13 @@ def measure(boxes: np.ndarray, sequence: Sequence, rules: Protocol) -> Frames:
         errors = np.hypot(*offsets.T)
         norms = np.hypot(*(offsets / (truth[:, 2:] + _EPSILON)).T)
     invalid = -1.0 if rules.invalid == "hit" else np.inf
+    norm_invalid = -1.0 if rules.invalid in ("hit", "miss in pixels") else np.inf
     there = sequence.there
     present = valid & there
     return Frames(
         overlaps=np.where(present, _overlap(rows, truth, sequence, rules), -1.0),
         errors=np.where(there, np.where(known, errors, invalid), np.inf),
-        norm_errors=np.where(there, np.where(known, norms, invalid), np.inf),
+        norm_errors=np.where(there, np.where(known, norms, norm_invalid), np.inf),
         valid=present,
         counted=_counted(sequence, present, rules),
     )

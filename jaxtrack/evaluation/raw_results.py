@@ -21,6 +21,7 @@ from jaxtrack.evaluation import metrics, protocols, result_files
 from jaxtrack.evaluation.comparison import TrackerResult
 
 _log = logging.getLogger(__name__)
+_PREFIXES = ("nfs_", "uav_", "tpl_")  # of pytracking's names: NFS, UAV123 and TC-128
 
 
 def read_folder(folder: Path, canonical_name: Callable[[str], str] = otb_table.canonical_name) -> dict[str, np.ndarray]:
@@ -94,7 +95,8 @@ def _owner(path: Path, folder: Path, canonical_name: Callable[[str], str]) -> tu
 
 
 def _known(spellings: Sequence[str], canonical_name: Callable[[str], str]) -> str:
-    for spelling in spellings:
+    shortened = [name.removeprefix(prefix) for name in spellings for prefix in _PREFIXES if name.startswith(prefix)]
+    for spelling in (*spellings, *shortened):
         with contextlib.suppress(UserError):
             return canonical_name(spelling)
     return ""
@@ -160,7 +162,9 @@ def tracker_result(
         _log.warning("%s: padded or cut to the sequence's length: %s", name, ", ".join(unequal))
     if broken:
         _log.warning("%s: boxes with NaN replaced by those before: %s", name, ", ".join(broken))
-    return TrackerResult(name=name, run_ids=("published",), scores=(scores,), boxes=kept, pooled=rules.pooled)
+    return TrackerResult(
+        name=name, run_ids=("published",), scores=(scores,), folder=str(folder), boxes=kept, pooled=rules.pooled
+    )
 
 
 def _broken(boxes: np.ndarray) -> int:

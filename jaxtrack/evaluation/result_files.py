@@ -1,8 +1,8 @@
 """Files of result boxes in the forms that trackers' authors publish them.
 
-    .txt   a row x,y,w,h per frame, separated by commas, tabs or blanks
+    .txt   a row x,y,w,h per frame, separated by commas, tabs or blanks; complex numbers, as MATLAB writes, are NaN
     .mat   MATLAB's, version 5 to 7: `results`, a cell of structures with the field `res` `[N, 4]` as OTB's toolkit
-           saves it (the first is taken), or one variable `res`, `boxes` or `bboxes` `[N, 4]`
+           saves it (the first is taken) of the type `rect`, or one variable `res`, `boxes` or `bboxes` `[N, 4]`
     .json  rows, or an object (or a list of them) with `res` as OTB's Python toolkit has it; or an object that maps each
            sequence to its rows
 
@@ -37,8 +37,8 @@ def read(path: Path) -> np.ndarray:
     Raises:
       UserError: the file cannot be read, or has not four numbers per frame (names the line).
     """
-    readers = {".txt": lambda: read_boxes(path, nan_allowed=True), ".mat": lambda: _of_mat(path)}
-    return readers.get(path.suffix, lambda: _as_boxes(_of_json(files.read_json(path)), str(path)))()
+    readers = {".txt": lambda: read_boxes(path, nan_allowed=True, complex_allowed=True), ".mat": lambda: _of_mat(path)}
+    return readers.get(path.suffix, lambda: _as_boxes(_of_json(files.read_json(path), str(path)), str(path)))()
 
 
 def read_all(path: Path, known: Callable[[str], str]) -> Mapping[str, np.ndarray]:
@@ -49,8 +49,9 @@ def read_all(path: Path, known: Callable[[str], str]) -> Mapping[str, np.ndarray
       known: the benchmark's spelling of a sequence's name; "" for a name of none, which is passed over.
     """
     content = files.read_json(path)
-    rows = {known(name): _of_json(rows) for name, rows in content.items()} if isinstance(content, dict) else {}
-    return {name: _as_boxes(own, f"{path}, {name}") for name, own in rows.items() if name}
+    rows = {known(name): rows for name, rows in content.items()} if isinstance(content, dict) else {}
+    where = {name: f"{path}, {name}" for name in rows if name}
+    return {name: _as_boxes(_of_json(rows[name], where[name]), where[name]) for name in where}
 
 
 def _of_mat(path: Path) -> np.ndarray:
@@ -59,17 +60,25 @@ def _of_mat(path: Path) -> np.ndarray:
     while isinstance(found, list | tuple) and found:
         found = found[0]
     if isinstance(found, dict):
-        found = found.get("res")
+        found = _rectangles(found, str(path))
     if not isinstance(found, np.ndarray):
         raise UserError(f"{path} has no results{{1}}.res and none of the variables {', '.join(_VARIABLES)}")
     return _as_boxes(found, str(path))
 
 
-def _of_json(content: Any) -> Any:
+def _of_json(content: Any, where: str) -> Any:
     """The rows in an object with `res`, or in the first of a list of such objects."""
     if isinstance(content, list) and content and isinstance(content[0], dict):
         content = content[0]
-    return content.get("res") if isinstance(content, dict) else content
+    return _rectangles(content, where) if isinstance(content, dict) else content
+
+
+def _rectangles(result: dict[str, Any], where: str) -> Any:
+    """`res` of a result of OTB's toolkits, which also know corners (two rows of four numbers a frame) and others."""
+    kind = result.get("type", "rect")
+    if isinstance(kind, str) and kind not in ("", "rect"):
+        raise UserError(f"{where}: results of the type {kind[:20]!r} are not read, only those of the type 'rect'")
+    return result.get("res")
 
 
 def _as_boxes(rows: Any, where: str) -> np.ndarray:

@@ -106,7 +106,7 @@ def test_a_benchmark_whose_annotations_are_hidden_is_run_but_not_scored(tmp_path
     [boxes] = (tmp_path / "results").glob("opencv-mil/*/trackingnet/ab_0.txt")
     assert len(boxes.read_text().splitlines()) == 3
     assert "not public, nothing can be scored" in error_of(
-        capsys, "--tracker=none", f"--published={tmp_path}", *options
+        capsys, "--tracker=none", f"--published={tmp_path}", "--sequences=ab_0", *options
     )
 
 
@@ -158,3 +158,14 @@ def test_vot_has_rules_of_its_own(tmp_path, capsys):
     ]
     for option in ("--protocol=otb", "--runs=sre", "--invalid-frames=miss"):
         assert f"{option.partition('=')[0]} is for one-pass evaluations" in error_of(capsys, *options, option)
+
+
+def test_one_real_sequence_of_uav123_is_tracked_and_scored(test_data, tmp_path):
+    found = run("--benchmark=uav123", f"--data-dir={test_data / 'uav123'}", "--tracker=opencv-mil", *MIL, "--quiet",
+                f"--results={tmp_path / 'results'}", f"--report={tmp_path / 'report'}")  # fmt: skip
+    assert found == 0
+    [row] = rows_of(tmp_path / "report")
+    assert (row["tracker"], row["sequences"]) == ("opencv-mil", "1")
+    assert 1 / 67 < float(row["auc"]) <= 20 / 21  # more than the first frame, which is given
+    [boxes] = (tmp_path / "results").glob("*/*/uav123/wakeboard7.txt")
+    assert len(boxes.read_text().splitlines()) == 67

@@ -11,6 +11,14 @@ def test_case_and_punctuation_do_not_matter(spelling):
     assert match_name(spelling, NAMES, what="sequence") == "Jogging-1"
 
 
+@pytest.mark.parametrize(("spelling", "name"), [("car1_1", "car1_1"), ("Car1-1", "car1_1"), ("CAR11", "car11")])
+def test_two_numbers_stay_two(spelling, name):
+    assert match_name(spelling, ["car1_1", "car11"], what="sequence") == name
+    assert match_name(spelling, ["car11", "car1_1"], what="sequence") == name
+    with pytest.raises(UserError, match="did you mean"):
+        match_name("car1_1", ["car11"], what="sequence")
+
+
 def test_an_alias_stands_for_a_name():
     assert match_name("human4", NAMES, what="sequence", aliases={"Human4": "Human4-2"}) == "Human4-2"
 

@@ -52,15 +52,28 @@ def test_otbs_toy_set_is_exact():
 
 
 def test_the_toy_sets_by_the_other_rules():
-    # OTB and pytracking: rows 3, 4 and 6 are not valid annotations; the overlaps of the others are 1, 0.713 and 0.349.
-    otb_score, tracking = (score(RESULT, sequence(TRUTH), rules) for rules in (OTB, PYTRACKING))
-    assert otb_score.auc == tracking.auc == pytest.approx((20 + 15 + 7) / (6 * 21))
-    assert otb_score.precision_20 == 1.0
-    assert tracking.precision_20 == 0.5
-    assert score(RESULT, sequence(TRUTH), PYTRACKING.on("uav123")).precision_20 == 1.0
-    assert score(RESULT, sequence(TRUTH), PYTRACKING.on("otb100")).precision_20 == 0.5
+    # OTB: rows 3, 4 and 6 are not valid annotations; the overlaps of the others are 1, 0.713 and 0.349.
+    found = score(RESULT, sequence(TRUTH), OTB)
+    assert found.auc == pytest.approx((20 + 15 + 7) / (6 * 21))
+    assert found.precision_20 == 1.0
     skipping = score(RESULT, sequence(TRUTH), dataclasses.replace(OTB, invalid="skip"))
     assert (skipping.frames, skipping.auc) == (3, pytest.approx((20 + 15 + 7) / (3 * 21)))
+
+
+def test_pytracking_asks_for_width_and_height_alone_and_forgives_the_normalised_error():
+    """As `calc_seq_err_robust` of its analysis: row 6, left of the image, is valid, with an overlap of 0.748."""
+    everywhere = {name: score(RESULT, sequence(TRUTH), PYTRACKING.on(name)) for name in ("otb100", "lasot", "uav123")}
+    for found in everywhere.values():
+        assert found.auc == pytest.approx((20 + 15 + 7 + 15) / (6 * 21))
+        # Rows 3 and 4 are hits at any threshold; the error of row 6 is 0.112 of its sides, that of row 2 0.125.
+        assert found.norm_precision is not None
+        assert found.norm_precision[[0, 11, 12, 13]] == pytest.approx([3 / 6, 3 / 6, 4 / 6, 5 / 6])
+    assert {name: found.precision[0] for name, found in everywhere.items()} == pytest.approx(
+        {"otb100": 1 / 6, "lasot": 1 / 6, "uav123": 3 / 6}
+    )
+    overruled = score(RESULT, sequence(TRUTH), dataclasses.replace(PYTRACKING, invalid="miss"))
+    assert overruled.norm_precision is not None
+    assert overruled.norm_precision[0] == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize(("rules", "first"), [(OTB, 1.0), (PYTRACKING, 1.0), (PYSOT, 0.5)])

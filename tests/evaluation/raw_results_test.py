@@ -1,3 +1,4 @@
+import functools
 import json
 import logging
 
@@ -6,6 +7,7 @@ import pytest
 
 from jaxtrack.data import otb_table
 from jaxtrack.data.boxfiles import annotated_rows, read_boxes
+from jaxtrack.data.naming import match_name
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics, raw_results
@@ -30,6 +32,25 @@ def test_names_in_any_spelling_and_numbers_in_any_separation_are_read(tmp_path):
         "FaceOcc1": [[4, 4, 10, 10]],
         "Human4-2": [[4, 4, 10, 10.5]],
     }
+
+
+def test_two_numbers_in_a_name_are_not_one(tmp_path):
+    # UAV123 has both; with one of them at hand, the other's file is none of its.
+    names = ["car11", "car1_1", "person2_1", "person21"]
+    for i, name in enumerate(names):
+        write(tmp_path, f"{name}.txt", [f"{i + 1},1,10,10"])
+    for known in (names, names[:1], names[1:2]):
+        found = raw_results.read_folder(tmp_path, functools.partial(match_name, names=known, what="sequence"))
+        assert {name: boxes[0, 0] for name, boxes in found.items()} == {name: names.index(name) for name in known}
+
+
+def test_names_with_the_prefixes_of_pytracking_are_known(tmp_path):
+    write(tmp_path, "uav_car1_s.txt", ["5,5,10,10"])
+    write(tmp_path, "nfs_Gymnastics.txt", ["6,5,10,10"])
+    (tmp_path / "tpl.json").write_text(json.dumps({"tpl_Ball_ce1": [[7, 5, 10, 10]]}))
+    known = functools.partial(match_name, names=["car1_s", "Gymnastics", "Ball_ce1"], what="sequence")
+    found = raw_results.read_folder(tmp_path, known)
+    assert {name: boxes[0, 0] for name, boxes in found.items()} == {"car1_s": 4, "Gymnastics": 5, "Ball_ce1": 6}
 
 
 def test_files_of_times_are_passed_over_silently_and_other_strangers_with_a_warning(tmp_path, caplog):

@@ -40,6 +40,17 @@ def test_text_in_any_separation(tmp_path, separator, end):
     assert result_files.read(tmp_path / "Deer.txt").tolist() == BOXES
 
 
+def test_complex_numbers_are_no_numbers_unless_they_are_real(tmp_path):
+    # LaSOT's toolkit takes the box before where a result is complex; MATLAB has no row complex whose numbers are real.
+    (tmp_path / "Deer.txt").write_text("3,4,5,6\n3+0i,4-0i,5,6\n3.5-0.5i,4,5,6e0\n")
+    assert result_files.read(tmp_path / "Deer.txt")[:2].tolist() == [[2, 3, 5, 6]] * 2
+    assert np.isnan(result_files.read(tmp_path / "Deer.txt")[2]).tolist() == [True, False, False, False]
+    assert scored(tmp_path)["Deer"].frames == 3
+    (tmp_path / "Deer.txt").write_text("3,4,5,6\n3,i,5,6x\n")
+    with pytest.raises(UserError, match=r"Deer.txt, line 2: expected four finite numbers"):
+        result_files.read(tmp_path / "Deer.txt")
+
+
 @pytest.mark.parametrize("name", ["Deer.mat", "deer_KCF.mat"])
 @pytest.mark.parametrize("compressed", [True, False])
 def test_matlab_files_of_otbs_toolkit(tmp_path, name, compressed):
@@ -110,6 +121,17 @@ def test_lengths_and_nan_are_repaired_aloud_or_refused(tmp_path, caplog, rows, w
     assert raw_results.re.search(warning, caplog.records[0].getMessage())
     with pytest.raises(UserError, match=refusal):
         scored(tmp_path, "pysot")
+
+
+@pytest.mark.parametrize("suffix", ["mat", "json"])
+def test_results_that_are_no_rectangles_are_refused(tmp_path, suffix):
+    # Of corners OTB's files have two rows a frame, of four numbers each, like boxes.
+    if suffix == "mat":
+        scipy.io.savemat(tmp_path / "Deer.mat", {"results": [{"res": np.ones((6, 4)), "type": "4corner", "len": 3}]})
+    else:
+        (tmp_path / "Deer.json").write_text(json.dumps({"res": [[1, 2, 3, 4]] * 6, "type": "4corner"}))
+    with pytest.raises(UserError, match=rf"Deer\.{suffix}: results of the type '4corner' are not read, only those of"):
+        scored(tmp_path)
 
 
 def test_bad_matlab_and_json_files_are_refused(tmp_path):

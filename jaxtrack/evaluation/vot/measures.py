@@ -142,7 +142,8 @@ def expected_overlaps(scores: Sequence[SequenceScore], tagged: Sequence[np.ndarr
         all segments weigh the same.
 
     Returns:
-      `float64 [M]`, M the number of frames of the longest sequence; 1 at length 0, and 0 where nothing is known.
+      `float64 [M]`, M the number of frames of the longest sequence; 1 at length 0, 0 where nothing is known, and NaN
+      where no segment that is known has any weight.
     """
     longest = max(score.frames for score in scores)
     means, weights = [], []
@@ -156,7 +157,8 @@ def expected_overlaps(scores: Sequence[SequenceScore], tagged: Sequence[np.ndarr
     known = np.isfinite(table) & np.isfinite(weight)
     total = np.sum(np.where(known, weight, 0.0), axis=0)
     summed = np.sum(np.where(known, weight * table, 0.0), axis=0)
-    curve = np.divide(summed, total, out=np.zeros(longest), where=total > 0)
+    nothing = np.where(known.any(axis=0), np.nan, 0.0)
+    curve = np.divide(summed, total, out=nothing, where=total > 0)
     curve[0] = 1.0
     return curve
 

@@ -81,13 +81,13 @@ def by_hand(overlaps, failures, tags=None):
             segments.append(([0.0 if np.isnan(v) else v for v in part], last, weight))
     curve = [1.0]
     for length in range(1, max(map(len, overlaps))):
-        total = summed = 0.0
+        total, summed, known = 0.0, 0.0, False
         for part, last, weight in segments:
             if len(part) > length or not last:
                 padded = part + [0.0] * 1000
                 summed += weight * sum(padded[1 : length + 1]) / length
-                total += weight
-        curve.append(summed / total if total else 0.0)
+                total, known = total + weight, True
+        curve.append(summed / total if total else np.nan if known else 0.0)
     return curve
 
 
@@ -104,7 +104,15 @@ def test_expected_overlaps_are_those_of_a_loop_over_segments(tagged):
     random = np.random.default_rng(0)
     tags = [random.random(score.frames) < 0.4 for score in scores] if tagged else None
     expected = by_hand([s.overlaps[0] for s in scores], [s.failures[0] for s in scores], tags)
-    assert measures.expected_overlaps(scores, tags) == pytest.approx(expected)
+    assert measures.expected_overlaps(scores, tags) == pytest.approx(expected, nan_ok=True)
+
+
+def test_lengths_of_which_only_segments_without_the_tag_are_known_do_not_count():
+    # 6 frames with the tag, 10 without: PySOT divides 0 by 0 for the lengths from 6 on, and leaves them out of EAO.
+    scores = [scored([[1]] + [[100, 100, 40, 40]] * n) for n in (5, 9)]
+    curve = measures.expected_overlaps(scores, [np.ones(6, bool), np.zeros(10, bool)])
+    assert curve == pytest.approx([1] * 6 + [np.nan] * 4, nan_ok=True)
+    assert measures.average_overlap(curve, (2, 10)) == 1
 
 
 def test_a_failure_near_the_end_that_nothing_follows_does_not_end_its_segment():
