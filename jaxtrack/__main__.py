@@ -4,10 +4,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+import jax
+
 from jaxtrack import commands
 from jaxtrack.errors import UserError
 
 _USER_ERROR, _INTERRUPTED = 2, 130
+_XLA_LOG = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "jaxtrack") -> int:
@@ -31,6 +34,7 @@ def script(command: str) -> int:
 
 def guarded(run: commands.Runnable) -> int:
     """Calls `run` and turns what a user may meet into a sentence and an exit code instead of a traceback."""
+    _hush_xla()
     try:
         run()
         sys.stdout.flush()
@@ -51,6 +55,18 @@ def guarded(run: commands.Runnable) -> int:
         print(f"error: {_printable(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return _USER_ERROR
     return 0
+
+
+def _hush_xla() -> None:
+    """Leaves of XLA's log what ends the process: its alarms of slow compiling look like errors of ours.
+
+    Errors that can be told are raised. Whoever has chosen a level keeps it; 1 is what JAX chooses as it is imported.
+    """
+    if os.environ.get(_XLA_LOG) != "1" or jax.config.jax_logging_level != "NOTSET":  # type: ignore[attr]
+        return
+    os.environ[_XLA_LOG] = "3"  # for processes that this one starts; here it has been read
+    jax.config.update("jax_logging_level", "CRITICAL")
+    jax.config.update("jax_logging_level", "NOTSET")  # JAX's own warnings are shown as before, XLA's level stays
 
 
 def _printable(text: str) -> str:

@@ -1,6 +1,7 @@
 """Compiling programs ahead of their first call, and the cache of compiled programs on disk."""
 
 import contextlib
+import contextvars
 import os
 import threading
 import time
@@ -20,6 +21,9 @@ _LIBRARY = ("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", "LIBRARY_FUSION_TYPE_REDUCE")
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ",".join(_LIBRARY)}
 _UNKNOWN = ("No such compile option", "is not a valid enum value")
 NOTICE_SECONDS = 5.0  # what comes from the cache on disk is there by then, also on busy cores
+
+
+_told: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("told", default=None)  # see `telling`
 
 
 class OutOfMemoryError(UserError):
@@ -56,7 +60,8 @@ class Program:
           donate_argnums: arguments whose buffers may be used anew.
           transform: `jax.jit`, or a `jax.pmap` that takes the same keywords.
           devices: where it runs, by default on the first device.
-          notice: called, in another thread, while compiling takes longer than `NOTICE_SECONDS`, once each time.
+          notice: called, in another thread, while compiling takes longer than `NOTICE_SECONDS`, once each time; by
+            default what `telling` has.
         """
         # XLA cannot reuse donated buffers for every output; asking is right all the same.
         self._jitted = transform(function, donate_argnums=donate_argnums)
@@ -78,7 +83,8 @@ class Program:
             enable_compilation_cache()
             start = time.perf_counter()
             lowered = self._jitted.lower(*args)
-            with _noticing(self._notice) if self._notice else contextlib.nullcontext():
+            notice = self._notice or _told.get()
+            with _noticing(notice) if notice else contextlib.nullcontext():
                 executable = _compile(lowered)
             _check_memory(executable, list(self._devices or jax.local_devices()[:1]))
             self._compiled[signature] = executable
@@ -94,6 +100,29 @@ class Program:
             # see what it wrote, they compile while it does not, and on GPUs wait for its share of XLA's autotuning.
             return self._jitted(*args)
         return self.compiled(*args)(*args)
+
+
+def compiling(what: str) -> str:
+    """What a notice says."""
+    return f"compiling {what}: up to minutes, where it was never compiled before"
+
+
+@contextlib.contextmanager
+def telling(notice: Callable[[], None]) -> Iterator[None]:
+    """Inside, `notice` is that of all programs of this thread that have none of their own; called once, for the first
+    one that takes long.
+    """
+    waiting = [notice]
+
+    def once() -> None:
+        while waiting:
+            waiting.pop()()
+
+    token = _told.set(once)
+    try:
+        yield
+    finally:
+        _told.reset(token)
 
 
 @contextlib.contextmanager

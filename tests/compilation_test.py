@@ -36,6 +36,28 @@ def test_compiling_is_said_where_it_takes_long_and_while_it_does(monkeypatch, li
     assert (heard, told.is_set()) == ([True] * slow, slow)
 
 
+def test_whoever_runs_programs_of_others_hears_of_the_first_that_takes_long(monkeypatch):
+    heard, said = [], threading.Semaphore(0)
+
+    def compiling(lowered):
+        heard.append(said.acquire(timeout=0.5))
+        return lowered.compile()
+
+    def notice(name):
+        return lambda: (heard.append(name), said.release())
+
+    monkeypatch.setattr(compilation, "NOTICE_SECONDS", 0.05)
+    monkeypatch.setattr(compilation, "_compile", compiling)
+    with compilation.telling(notice("all")):
+        for size in (2, 3):
+            Program(lambda x: x + x)(np.ones(size, np.float32))
+        Program(lambda x: x + x, notice=notice("own"))(np.ones(2, np.float32))
+    with compilation.telling(notice("too late")):
+        pass
+    Program(lambda x: x + x)(np.ones(4, np.float32))
+    assert heard == ["all", True, False, "own", True, False]
+
+
 def test_donated_arguments_are_gone_afterwards():
     add = Program(lambda x, y: x + y, donate_argnums=(0,))
     state = jnp.ones((4,))

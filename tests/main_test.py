@@ -1,7 +1,10 @@
+import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from jaxtrack import commands
@@ -46,6 +49,35 @@ def test_what_a_user_may_meet_becomes_an_exit_code(capsys, error, code, message)
 
     assert guarded(fail) == code
     assert capsys.readouterr().err == message
+
+
+@pytest.fixture
+def xla_levels(monkeypatch):
+    """The levels that are set for XLA's log, which stays as it is; JAX has just been imported."""
+    found = []
+    monkeypatch.setattr("jax._src.logging_config.utils.absl_set_min_log_level", found.append)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")
+    yield found
+    jax.config.update("jax_logging_level", "NOTSET")
+
+
+def test_commands_leave_of_xlas_log_what_ends_the_process_and_jaxs_warnings_as_they_are(xla_levels):
+    """Its alarms of slow compiling are of level 2, errors."""
+    assert guarded(lambda: None) == 0
+    assert xla_levels == [3]
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"  # of workers
+    assert (logging.getLogger("jax").level, logging.getLogger("jax").handlers) == (logging.NOTSET, [])
+
+
+@pytest.mark.parametrize("chosen_by", ["TF_CPP_MIN_LOG_LEVEL", "jax_logging_level"])
+def test_whoever_has_chosen_what_is_logged_sees_it(xla_levels, monkeypatch, chosen_by):
+    if chosen_by == "TF_CPP_MIN_LOG_LEVEL":
+        monkeypatch.setenv(chosen_by, "0")
+    else:
+        jax.config.update(chosen_by, "INFO")
+    before = list(xla_levels)
+    assert guarded(lambda: None) == 0
+    assert xla_levels == before
 
 
 def test_a_defect_is_not_hidden():

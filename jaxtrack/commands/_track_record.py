@@ -79,19 +79,25 @@ class Record:
         return [line for k in range(scores.shape[1]) for line in self._lines_of(k, scores[:, k])]
 
     def _lines_of(self, k: int, scores: np.ndarray) -> list[str]:
-        first = self._first + 1
+        first, shown = self._first + 1, _form(scores).format
         if np.all(scores == scores[0]):
-            return [f"target {k}: score {scores[0]:.3g} in all frames"]
-        low = ", ".join(f"{scores[at]:.3g} in frame {first + at}" for at in lowest(scores))
-        lines = [f"target {k}: median score {np.median(scores):.3g}; lowest {low}"]
+            return [f"target {k}: score {shown(scores[0])} in all frames"]
+        low = ", ".join(f"{shown(scores[at])} in frame {first + at}" for at in lowest(scores))
+        lines = [f"target {k}: median score {shown(np.median(scores))}; lowest {low}"]
         found = falls(scores)
         lines += [
-            f"  the score fell strongly {fall.where(first)}: from {fall.before:.3g} to {fall.lowest:.3g}"
+            f"  the score fell strongly {fall.where(first)}: from {shown(fall.before)} to {shown(fall.lowest)}"
             for fall in found[:_FALLS_SHOWN]
         ]
         if len(found) > _FALLS_SHOWN:
             lines.append(f"  and {len(found) - _FALLS_SHOWN} times more")
         return lines
+
+
+def _form(scores: np.ndarray) -> str:
+    """How scores are written: what can be probabilities with four decimals, which tell 1 from what is nearly 1."""
+    decimals = scores.min() >= 0 and scores.max() <= 1 and np.median(scores) >= 0.01
+    return "{:.4f}" if decimals else "{:.4g}"
 
 
 def lowest(scores: np.ndarray) -> list[int]:

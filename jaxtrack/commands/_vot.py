@@ -96,7 +96,7 @@ def published(folders: Mapping[str, Path], benchmark: VotBenchmark, options: Opt
             experiment: score_all(found.get(experiment, {}), benchmark, options.rules(benchmark))
             for experiment in options.experiment_names
         }
-        rows.append(Result(f"{name} (published)", "published", scores))
+        rows.append(Result(f"{name} (published)", "published", scores, folder=str(folder)))
     return rows
 
 

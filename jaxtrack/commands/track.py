@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from jaxtrack import streaming, trackers
 from jaxtrack.commands import _box_option, _box_selection, _tracker_choice
 from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.commands._track_record import Record
-from jaxtrack.compilation import disable_compilation_cache
+from jaxtrack.compilation import compiling, disable_compilation_cache, telling
 from jaxtrack.data import video_output
 from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.data.video_file import Camera, VideoFile
@@ -213,12 +214,13 @@ def _track(
     with progress.reporter(Console(stderr=True), quiet=quiet) as reporter:
         reporter.begin(expected)
         reporter.sequence(what, "tracking", expected)
-        for piece in pieces:
-            for frame in record.add(piece):
-                write(*frame)
-            reporter.frames(len(record))
-            if stopped():
-                break
+        with telling(functools.partial(reporter.note, compiling(what))):
+            for piece in pieces:
+                for frame in record.add(piece):
+                    write(*frame)
+                reporter.frames(len(record))
+                if stopped():
+                    break
         reporter.finished()
 
 

@@ -45,8 +45,9 @@ class Batches:
         for each in work:
             assert isinstance(each.method, trackers.JaxMethod)
             params, seconds = each.method.params(), 0.0
-            for jobs in batches(each.jobs, self.batch_width):
-                seconds += self._run(each.method, params, jobs, reporter)
+            with runner.telling_compiling(each.jobs[0].entry, reporter):
+                for jobs in batches(each.jobs, self.batch_width):
+                    seconds += self._run(each.method, params, jobs, reporter)
             runner.note_compiling(each.jobs[0], seconds, reporter)
 
     def _run(self, method: trackers.JaxMethod, params: object, jobs: Sequence[runner.Job], reporter: Reporter) -> float:

@@ -8,6 +8,7 @@ several at a time (`jaxtrack.evaluation.batches`, `jaxtrack.evaluation.workers`)
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxtrack import trackers
+from jaxtrack.compilation import compiling, telling
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.data.sequences import Sequence as VideoSequence
 from jaxtrack.errors import UserError
@@ -200,7 +202,8 @@ class InTurn:
         """Runs all jobs."""
         for each in work:
             track = tracking(each.method)
-            seconds = sum(run_job(job, track, reporter) for job in each.jobs)
+            with telling_compiling(each.jobs[0].entry, reporter):
+                seconds = sum(run_job(job, track, reporter) for job in each.jobs)
             note_compiling(each.jobs[0], seconds, reporter)
 
 
@@ -239,6 +242,11 @@ def keep(job: Job, track: Track, reporter: Reporter, *, shared_by: str = "") -> 
     if lost:
         reporter.note(f"{job.run}: {job.sequence.name}: {lost} frames without a finite box keep the one before")
     job.results.write(job.sequence.name, boxes, track.seconds, _per_frame(track), shared_by=shared_by)
+
+
+def telling_compiling(entry: Entry, reporter: Reporter) -> contextlib.AbstractContextManager[None]:
+    """Inside, the reporter hears of it while compiling a tracker's programs takes long."""
+    return telling(functools.partial(reporter.note, compiling(entry.label)))
 
 
 def note_compiling(job: Job, seconds: float, reporter: Reporter) -> None:

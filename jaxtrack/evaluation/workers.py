@@ -84,6 +84,7 @@ class _Handing:
         self._waiting, self._team, self._reporter = collections.deque(jobs), list(team), reporter
         self._done = 0  # frames of finished sequences
         self._given_back: list[runner.Job] = []
+        self._noted: set[str] = set()
         self._compiling: dict[str, tuple[runner.Job, float]] = {}
         frames = sum(len(job.sequence) for job in jobs)
         reporter.sequence(_counted(len(team), "worker"), _counted(len(jobs), "sequence"), frames)
@@ -124,7 +125,8 @@ class _Handing:
         if kind == "frames":
             worker.frames = value
             self._reporter.frames(self._done + sum(each.frames for each in self._team))
-        elif kind == "note":
+        elif kind == "note" and value not in self._noted:  # workers compile the same programs
+            self._noted.add(value)
             self._reporter.note(value)
         elif kind == "refused":
             raise UserError(value)
@@ -256,7 +258,8 @@ def _work(connection: Connection, count: int) -> None:
                 if job.entry.label not in tracks:
                     tracks[job.entry.label] = runner.tracking(trackers.build(job.entry.tracker, job.entry.config))
                 track = tracks[job.entry.label]
-                seconds = runner.run_job(job, track, reporter, shared_by=f"{count} workers")
+                with runner.telling_compiling(job.entry, reporter):
+                    seconds = runner.run_job(job, track, reporter, shared_by=f"{count} workers")
             except UserError as error:
                 reporter.tell("refused", str(error))
             except ConnectionError:
@@ -272,9 +275,11 @@ class _Telling(Reporter):
 
     def __init__(self, connection: Connection):
         self._connection = connection
+        self._lock = threading.Lock()  # another thread tells that compiling takes long
 
     def tell(self, kind: str, value: Any) -> None:
-        self._connection.send((kind, value))
+        with self._lock:
+            self._connection.send((kind, value))
 
     def frames(self, done: int) -> None:
         self.tell("frames", done)

@@ -17,6 +17,7 @@ from jaxtrack.training.domains.config import DomainConfig
 from jaxtrack.training.task import Task, TrainState
 
 Validate = Callable[[TrainState], dict[str, float]]
+Notice = Callable[[], None]
 
 
 class Kind(NamedTuple):
@@ -24,11 +25,11 @@ class Kind(NamedTuple):
 
     Attributes:
       make_recipe: `(config) -> Task`; `UserError` where parts of the configuration do not fit.
-      validator: `(config, recipe, devices) -> (state) -> measures`, for configurations with a validation.
+      validator: `(config, recipe, devices, notice) -> (state) -> measures`, for configurations with a validation.
     """
 
     make_recipe: Callable[[Any], Any]
-    validator: Callable[[Any, Any, Sequence[Any] | None], Validate]
+    validator: Callable[[Any, Any, Sequence[Any] | None, Notice | None], Validate]
 
 
 KINDS: dict[type[Training], Kind] = {
@@ -44,14 +45,17 @@ def make_recipe(config: Training) -> Task:
     return KINDS[type(config)].make_recipe(config)
 
 
-def validator(config: Training, recipe: Task, devices: Sequence[Any] | None = None) -> Validate:
+def validator(
+    config: Training, recipe: Task, devices: Sequence[Any] | None = None, notice: Notice | None = None
+) -> Validate:
     """The function that measures a state on what is not trained on; nothing where there is no validation.
 
     Args:
       config: the training's.
       recipe: what it is made of.
       devices: by default all; those of this process share the work. Each process measures all of it.
+      notice: called while compiling takes long.
     """
     if config.held_out is None:
         return lambda state: {}
-    return KINDS[type(config)].validator(config, recipe, devices)
+    return KINDS[type(config)].validator(config, recipe, devices, notice)

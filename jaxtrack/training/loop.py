@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxtrack import files
-from jaxtrack.compilation import Program
+from jaxtrack.compilation import Program, compiling
 from jaxtrack.errors import UserError
 from jaxtrack.training import identity, optimiser, sources
 from jaxtrack.training.checkpoints import Checkpoints
@@ -68,7 +68,7 @@ def train(
         checkpoints = opened.enter_context(_opened(config, folder / "checkpoints"))
         state, stage = _beginning(config, recipe, checkpoints, say)
         log = opened.enter_context(contextlib.closing(Log(folder, int(state.step))))
-        validate = validator(config, recipe, devices)
+        validate = validator(config, recipe, devices, functools.partial(say, compiling("the validation")))
         run = _Run(config, recipe, devices, checkpoints, log, validate, report, say, stop or Stop(), begin)
         run.catch_up(state)
         for current in itertools.dropwhile(lambda s: s.name != stage.name, _stages(config)):
@@ -290,7 +290,7 @@ class _Run:
         if jax.process_count() > 1:
             state = on_all_hosts(state, self.devices)
         self.say(f"making the step of the stage {stage.name!r}")
-        notice = functools.partial(self.say, "compiling it: up to minutes, where it was never compiled before")
+        notice = functools.partial(self.say, compiling("the step"))
         if jax.process_count() > 1:  # whose programs are not compiled ahead of their first step
             notice()
         return state, make_step(self.recipe, stage, updates_of(self.config, stage), self.devices, notice)

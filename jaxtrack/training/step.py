@@ -54,13 +54,15 @@ def _of_first(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.psum(jnp.where(first, leaf, 0.0), AXIS), tree)
 
 
-def on_each(function: Callable[[Any, Any, jax.Array], Any], devices: Sequence[Any]) -> Program:
+def on_each(
+    function: Callable[[Any, Any, jax.Array], Any], devices: Sequence[Any], notice: Callable[[], None] | None = None
+) -> Program:
     """A function of `(shared, items, numbers)` on devices of this process, each with its part of a batch.
 
-    `items` and `numbers` have the axes [device, sample, ...], the results a first axis [device].
+    `items` and `numbers` have the axes [device, sample, ...], the results a first axis [device]. `notice` is as above.
     """
     mapped = functools.partial(jax.pmap, axis_name=AXIS, in_axes=(None, 0, 0), devices=devices)
-    return Program(function, transform=mapped, devices=devices)
+    return Program(function, transform=mapped, devices=devices, notice=notice)
 
 
 def local(devices: Sequence[Any]) -> list[Any]:

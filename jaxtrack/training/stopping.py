@@ -33,13 +33,13 @@ def stopping_on_signals() -> Iterator[Stop]:
 
     def ask(*_: Any) -> None:
         stop.asked = True
+        _tell(_TERMINATED)
 
     def interrupt(*_: Any) -> None:
         if stop.interrupted:
             raise KeyboardInterrupt("interrupted: the same command goes on from the last checkpoint")
         stop.asked = stop.interrupted = True
-        # Not print: the signal may have come in the middle of one.
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _NOTICE)
+        _tell(_INTERRUPTED)
 
     before = {number: signal.signal(number, act) for number, act in ((signal.SIGTERM, ask), (signal.SIGINT, interrupt))}
     try:
@@ -49,7 +49,13 @@ def stopping_on_signals() -> Iterator[Stop]:
             signal.signal(number, act)
 
 
-_NOTICE = b"stopping after this step, with a checkpoint; Ctrl-C once more stops now, without one\n"
+_TERMINATED = b"SIGTERM: stopping after this step, with a checkpoint\n"
+_INTERRUPTED = b"stopping after this step, with a checkpoint; Ctrl-C once more stops now, without one\n"
+
+
+def _tell(notice: bytes) -> None:
+    """Says it at once. Not by print: the signal may have come in the middle of one."""
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, notice)
 
 
 @contextlib.contextmanager

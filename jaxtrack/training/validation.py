@@ -90,7 +90,10 @@ def summary(measures: dict[str, jax.Array]) -> dict[str, float]:
 
 
 def validator(
-    config: TrainConfig, recipe: Recipe, devices: Sequence[Any] | None = None
+    config: TrainConfig,
+    recipe: Recipe,
+    devices: Sequence[Any] | None = None,
+    notice: Callable[[], None] | None = None,
 ) -> Callable[[TrainState], dict[str, float]]:
     """The function that measures a state on the pairs of the validation split, always in float32.
 
@@ -98,6 +101,7 @@ def validator(
       config: the training's.
       recipe: what it is made of.
       devices: by default all; those of this process share the pairs. Each process measures all pairs.
+      notice: called while compiling takes long.
     """
     own, held_out = local(devices or jax.devices()), config.held_out
     # Whole shares of the devices; what is too much in the end is cut off.
@@ -108,7 +112,7 @@ def validator(
         keys = jax.vmap(lambda number: jax.random.fold_in(seed_key(0), number))(numbers)
         return pair_measures(recipe, variables, held_out.pairs(items), keys)
 
-    program = on_each(measure, own)
+    program = on_each(measure, own, notice)
 
     def run(state: TrainState) -> dict[str, float]:
         variables = {"params": state.params, "batch_stats": state.batch_stats}

@@ -157,6 +157,9 @@ def test_published_results_are_rows_beside_the_trackers(options, data_dir, tmp_p
     assert row.split() == ["KCF", "(published)", *numbers]
     with (tmp_path / "results" / "reports" / "otb2013-Deer" / "opencv-mil+KCF" / "summary.csv").open() as file:
         assert [line["tracker"] for line in csv.DictReader(file)] == ["opencv-mil", "KCF (published)"]
+    report = tmp_path / "results" / "reports" / "otb2013-Deer" / "opencv-mil+KCF" / "report.html"
+    theirs = html_pages.section(html_pages.parse(report.read_text("utf-8")), "sources").all("article")[1]
+    assert [value.text for value in theirs.all("dd")][1] == str(folder)
     assert caplog.text == ""
 
 

@@ -86,6 +86,8 @@ def test_a_tracker_is_run_by_the_supervised_protocol_and_stands_beside_published
     page = html_pages.parse((reports / "report.html").read_text("utf-8"))
     assert [row[0] for row in html_pages.rows(page.all("table")[0])] == ["opencv-mil", "Them (published)"]
     assert html_pages.section(page, "sources").all("tbody")[0].all("th")[0].text == info["id"]
+    theirs = html_pages.section(page, "sources").all("article")[1]
+    assert [value.text for value in theirs.all("dd")][1] == str(them)
     content = json.loads((reports / "summary.json").read_text())
     assert len(content[0]["trackers"][0]["expected_overlaps"]) == 12
     assert set(content[0]["trackers"][0]["eao_by_tag"]) == {

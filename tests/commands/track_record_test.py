@@ -81,10 +81,24 @@ def test_the_summary_names_low_scores_by_their_frames():
     scores[20:23, 0] = (0.25, 0.125, 0.25)
     record.add(piece([FIRST] * 60, scores))
     assert record.summary() == [
-        "target 0: median score 0.75; lowest 0.125 in frame 122, 0.75 in frame 101, 0.75 in frame 111",
-        "  the score fell strongly in frames 121 to 123: from 0.75 to 0.125",
-        "target 1: score 1 in all frames",
+        "target 0: median score 0.7500; lowest 0.1250 in frame 122, 0.7500 in frame 101, 0.7500 in frame 111",
+        "  the score fell strongly in frames 121 to 123: from 0.7500 to 0.1250",
+        "target 1: score 1.0000 in all frames",
     ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ((0.9998, 0.9996), "median score 0.9997; lowest 0.9996 in frame 2"),
+        ((12.3456, -0.5), "median score 5.923; lowest -0.5 in frame 2"),
+        ((3.25e-5, 1.5e-5), "median score 2.375e-05; lowest 1.5e-05 in frame 2"),
+    ],
+)
+def test_scores_have_digits_enough_to_tell_them_apart(scores, told):
+    record = Record(0)
+    record.add(piece([FIRST[:1]] * 3, [[1], *([score] for score in scores)]))
+    assert record.summary() == [f"target 0: {told}"]
 
 
 def test_of_many_falls_some_are_told():
@@ -95,7 +109,7 @@ def test_of_many_falls_some_are_told():
     record.add(piece([FIRST[:1]] * 200, scores))
     lines = record.summary()
     assert len(lines) == 7
-    assert lines[1] == "  the score fell strongly in frame 21: from 1 to 0"
+    assert lines[1] == "  the score fell strongly in frame 21: from 1.0000 to 0.0000"
     assert lines[-1] == "  and 2 times more"
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import time
 import types
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from contract import WANDERING_PARAMS, wandering
 from tiny_videos import FakeCamera, cut_off, frames, number_of, read_file, write_file, write_folder
 
-from jaxtrack import run, streaming, trackers
+from jaxtrack import Tracker, compilation, run, streaming, trackers
 from jaxtrack.__main__ import main
 from jaxtrack.commands import _box_option, _box_selection
 from jaxtrack.data.image_folder import ImageFolder
@@ -89,6 +90,19 @@ def assert_track(path, track, target=0, first=0):
     assert numbers == list(range(first, first + len(track.boxes)))
     np.testing.assert_array_equal(boxes, track.boxes)
     np.testing.assert_array_equal(scores, track.scores)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_it_is_said_while_the_programs_take_long_to_compile(clip, out, capsys, monkeypatch, quiet):
+    fresh = Tracker(wandering.init, lambda *arguments: wandering.step(*arguments))  # not compiled yet
+    monkeypatch.setattr(trackers._declared()["tiny"], "tracker", lambda config: fresh)
+    compile_ = compilation._compile
+    monkeypatch.setattr(compilation, "NOTICE_SECONDS", 0.01)
+    monkeypatch.setattr(compilation, "_compile", lambda lowered: (time.sleep(0.5), compile_(lowered))[1])
+    arguments = ["track", str(clip), "--tracker=tiny", f"--save={out / 'boxes.csv'}", "--box", BOX]
+    assert main([*arguments, *["--quiet"] * quiet]) == 0
+    line = "compiling tiny: up to minutes, where it was never compiled before"
+    assert capsys.readouterr().err.splitlines().count(line) == (not quiet)
 
 
 # --- what is written -----------------------------------------------------------------------------------------------
@@ -250,7 +264,7 @@ def test_the_summary_tells_of_frames_speed_scores_and_files(clip, out, capsys):
         _, _, scores = boxes_of(out / "boxes.csv", target)
         lowest[target] = 1 + int(np.argmin(scores[1:]))
         [line] = [line for line in rest if line.startswith(f"target {target}: ")]
-        assert f"median score {np.median(scores[1:]):.3g}; lowest {scores[lowest[target]]:.3g} in frame" in line
+        assert f"median score {np.median(scores[1:]):.4f}; lowest {scores[lowest[target]]:.4f} in frame" in line
         assert f"in frame {lowest[target]}" in line
     assert rest[-1] == f"Written: {out / 'boxes.csv'} (frames, targets and pixels count from 0)"
 

@@ -60,7 +60,7 @@ def test_it_prints_each_record_and_where_the_weights_are(trained):
     assert notices[:2] == ["devices: 4 x cpu, 1 pairs of a step on each", "making the first parameters of tiny"]
     assert notices[2] == "making the step of the stage 'whole'"
     # Within seconds, as it comes from the cache, nothing more is said.
-    assert notices[3:] in ([], ["compiling it: up to minutes, where it was never compiled before"])
+    assert notices[3:] in ([], ["compiling the step: up to minutes, where it was never compiled before"])
     assert [line.split()[0] for line in records] == ["2/4", "4/4"]
     logged = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     for line, record in zip(records, logged, strict=True):

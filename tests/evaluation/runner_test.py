@@ -1,11 +1,12 @@
 import dataclasses
 import json
+import threading
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtrack import trackers
+from jaxtrack import compilation, trackers
 from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import comparison, progress, runner
@@ -245,6 +246,24 @@ def test_a_jax_tracker_runs_through_the_same_door(tmp_path, monkeypatch):
     np.testing.assert_array_equal(result.diagnostics["steps"], [0, 7, 7])
     [note] = notes
     assert note.startswith("mover: compiling or loading programs took ")
+
+
+def test_the_reporter_hears_of_it_while_compiling_takes_long(tmp_path, monkeypatch):
+    """And once, however many programs there are."""
+    notes, heard = [], threading.Event()
+    reporter = progress.Reporter()
+    reporter.note = lambda text: (notes.append(text), heard.set())
+    compile_ = compilation._compile
+    monkeypatch.setattr(compilation, "NOTICE_SECONDS", 0.01)
+    monkeypatch.setattr(compilation, "_compile", lambda lowered: heard.wait(30) and compile_(lowered))
+
+    def step(params, box, frame):
+        return box, Prediction(box, jnp.float32(0.25), {})
+
+    method = trackers.JaxMethod(Tracker(lambda params, frame, box, key: box, step), dict)
+    monkeypatch.setattr(runner.trackers, "build", lambda name, config: method)
+    runner.evaluate([entry()], benchmark(sequence("A", Clock())), tmp_path, reporter=reporter)
+    assert notes[:-1] == ["compiling mover: up to minutes, where it was never compiled before"]
 
 
 def test_weights_that_do_not_fit_are_refused_before_any_run_has_a_folder(tmp_path, monkeypatch, clock):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 import tiny_training
 from states import assert_same_bits, leaves
 
+from jaxtrack import compilation
 from jaxtrack.errors import UserError
 from jaxtrack.training import loop
 from jaxtrack.training.objective import Objective
@@ -151,12 +153,36 @@ def test_what_takes_long_is_said(tmp_path, events):
     config = tiny_training.config()
     for asked in (True, False, False):
         loop.train(config, tmp_path, devices=jax.devices()[:1], say=said.append, stop=loop.Stop(asked=asked))
-    compiled = "compiling it: up to minutes"
+    compiled = "compiling the step: up to minutes"
     frozen, whole = ((f"making the step of the stage {name!r}", compiled) for name in ("frozen", "whole"))
     assert [line.split(", where")[0] for line in said] == [
         *("making the first parameters of tiny", *frozen),
         *("going on from step 1", *frozen, *whole),
     ]
+
+
+def test_compiling_the_validation_is_said_apart_from_compiling_the_step(tmp_path, events):
+    said = []
+    config = tiny_training.config(epochs=1, validation_pairs=4)
+    loop.train(config, tmp_path, devices=jax.devices()[:1], say=said.append)
+    assert [line.split(":")[0] for line in said[-2:]] == ["compiling the step", "compiling the validation"]
+
+
+def test_compiling_the_validation_is_said_while_it_takes_long(monkeypatch):
+    """Before anything is measured: here compiling fails."""
+    said = threading.Event()
+
+    def compiling(lowered):
+        assert said.wait(30)
+        raise InterruptedError
+
+    monkeypatch.setattr(compilation, "NOTICE_SECONDS", 0.01)
+    config = tiny_training.config(validation_pairs=4)
+    recipe = loop.make_recipe(config)
+    state, _ = loop.first_state(config, recipe)
+    monkeypatch.setattr(compilation, "_compile", compiling)
+    with pytest.raises(InterruptedError):
+        loop.validator(config, recipe, jax.devices()[:1], said.set)(state)
 
 
 def test_checkpoints_at_the_ends_of_epochs_are_kept_on_demand(tmp_path, events):

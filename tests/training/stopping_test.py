@@ -13,11 +13,12 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
-def test_sigterm_asks_to_stop():
+def test_sigterm_asks_to_stop_and_says_so(capfd):
     with stopping_on_signals() as stop:
         assert not stop.asked
         send(signal.SIGTERM)
         assert (stop.asked, stop.interrupted) == (True, False)
+        assert capfd.readouterr().err == "SIGTERM: stopping after this step, with a checkpoint\n"
 
 
 def test_ctrl_c_asks_to_stop_and_says_so_and_once_more_stops(capfd):

@@ -54,7 +54,9 @@ def html(comparison: Comparison, benchmark: Benchmark, runs: Iterable[StoredRun]
         Section("speed", "Speed", [speed(comparison, by_id)]),
         Section("failures", "Failures", _failures(comparison, benchmark)),
         Section(
-            "sources", "Sources of the rows", [sources.facts(row.name, row.remark, row.run_ids, by_id) for row in rows]
+            "sources",
+            "Sources of the rows",
+            [sources.facts(row.name, row.remark, row.run_ids, by_id, row.folder) for row in rows],
         ),
     ]
     return page.render(f"{comparison.protocol} on {comparison.title}", lead, sections)

@@ -14,7 +14,7 @@ _COLUMNS = ("run", "seed", "computed", "device", "packages", "commit")
 _UNSET = "not there"
 
 
-def facts(name: str, remark: str, run_ids: Sequence[str], runs: Mapping[str, StoredRun]) -> Facts:
+def facts(name: str, remark: str, run_ids: Sequence[str], runs: Mapping[str, StoredRun], folder: str = "") -> Facts:
     """What is known of a row.
 
     Args:
@@ -22,12 +22,13 @@ def facts(name: str, remark: str, run_ids: Sequence[str], runs: Mapping[str, Sto
       remark: on which test data the tracker was tuned or its weights were chosen; empty if on none.
       run_ids: of the runs that the row was scored from.
       runs: stored runs by their ids; a row without any is one of published results.
+      folder: of published results, as it was given.
     """
     told = [("Remark", (remark,))] if remark else []
     stored = [runs[run_id] for run_id in run_ids if run_id in runs]
     if not stored:
         text = "Not run by jaxtrack: scored from files of boxes that others published."
-        return Facts(name, [("Source", (text,)), *told])
+        return Facts(name, [("Source", (text,)), *([("Folder", (folder,))] if folder else []), *told])
     identity = stored[0].identity
     pairs: list[tuple[str, Sequence[str]]] = [
         ("Tracker", (stored[0].info.get("extra", {}).get("method", stored[0].tracker),)),

@@ -45,7 +45,7 @@ def html(comparisons: Sequence[Comparison], runs: Iterable[StoredRun]) -> str:
     ]
     ranked = [each for each in comparisons if each.ranked]
     sections.append(Section("ranks", "Ranks", [_ranks(ranked)] if ranked else []))
-    facts = [sources.facts(row.name, row.remark, [row.run_id], by_id) for row in first.results]
+    facts = [sources.facts(row.name, row.remark, [row.run_id], by_id, row.folder) for row in first.results]
     names = ", ".join(each.experiment for each in comparisons)
     lead = f"Trackers that fail are started again. Sequences: {len(first.benchmark.sequences)}; experiments: {names}."
     title = f"Supervised evaluation on {first.benchmark.title}"

@@ -25,6 +25,7 @@ class Result:
       tuned_on: the benchmark on whose test data the tracker's constants were chosen; empty if none.
       chosen_on: the test data on which its weights were chosen among others; empty if none.
       trained_on: which of the scored sequences its weights were trained on; empty if none.
+      folder: that of published results, as it was given; empty for runs of jaxtrack's own.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Result:
     tuned_on: str = ""
     chosen_on: str = ""
     trained_on: str = ""
+    folder: str = ""
 
     @property
     def remark(self) -> str:

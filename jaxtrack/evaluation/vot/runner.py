@@ -19,7 +19,7 @@ from jaxtrack.data.vot import VotBenchmark, VotSequence
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation.progress import Reporter
 from jaxtrack.evaluation.run_record import Run
-from jaxtrack.evaluation.runner import Entry, naming, open_runs, session_seed
+from jaxtrack.evaluation.runner import Entry, naming, open_runs, session_seed, telling_compiling
 from jaxtrack.evaluation.vot import supervised
 from jaxtrack.evaluation.vot.measures import Rules
 from jaxtrack.evaluation.vot.results import REPETITIONS_OF_DETERMINISTIC, StoredTrajectories
@@ -88,7 +88,8 @@ def evaluate(
     reporter.begin(sum(len(job.sequence) * len(_left(job, repeats)) for jobs in work for job in jobs))
     for entry, method, jobs in zip(entries, methods, work, strict=True):
         if jobs:
-            _run_jobs(entry, method, jobs, settings, seed, repeats, reporter)
+            with telling_compiling(entry, reporter):
+                _run_jobs(entry, method, jobs, settings, seed, repeats, reporter)
     return opened
 
 

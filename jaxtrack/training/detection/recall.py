@@ -16,7 +16,10 @@ PROPOSED = 50
 
 
 def validator(
-    config: DetectionConfig, recipe: Recipe, devices: Sequence[Any] | None = None
+    config: DetectionConfig,
+    recipe: Recipe,
+    devices: Sequence[Any] | None = None,
+    notice: Callable[[], None] | None = None,
 ) -> Callable[[TrainState], dict[str, float]]:
     """The function that gives a state's `recall`: the share of objects that a proposal overlaps by an IoU of 0.5.
 
@@ -24,6 +27,7 @@ def validator(
       config: the training's.
       recipe: what it is made of.
       devices: by default all; those of this process share the images. Each process measures all of them.
+      notice: called while compiling takes long.
     """
 
     def measure(params: Any, items: Any, numbers: jax.Array) -> dict[str, jax.Array]:
@@ -38,7 +42,7 @@ def validator(
 
         return jax.vmap(one)(outputs.scores, outputs.offsets, items)
 
-    on_all = held_out.on_all(measure, config.held_out, config.batch, devices)
+    on_all = held_out.on_all(measure, config.held_out, config.batch, devices, notice)
 
     def run(state: TrainState) -> dict[str, float]:
         measured = on_all(state.params)

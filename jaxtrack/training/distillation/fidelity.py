@@ -14,7 +14,10 @@ from jaxtrack.training.task import TrainState
 
 
 def validator(
-    config: DistillationConfig, recipe: Recipe, devices: Sequence[Any] | None = None
+    config: DistillationConfig,
+    recipe: Recipe,
+    devices: Sequence[Any] | None = None,
+    notice: Callable[[], None] | None = None,
 ) -> Callable[[TrainState], dict[str, float]]:
     """The function that gives a state's `relative_error`, |t - s|^2 / |t|^2 over all maps, and `explained`, 1 less it.
 
@@ -22,6 +25,7 @@ def validator(
       config: the training's.
       recipe: what it is made of.
       devices: by default all; those of this process share the images. Each process measures all of them.
+      notice: called while compiling takes long.
     """
 
     def measure(variables: Any, items: Any, numbers: jax.Array) -> dict[str, jax.Array]:
@@ -34,7 +38,7 @@ def validator(
             "all": jnp.sum(teacher * teacher, axis=cells),
         }
 
-    on_all = held_out.on_all(measure, config.held_out, config.batch, devices)
+    on_all = held_out.on_all(measure, config.held_out, config.batch, devices, notice)
 
     def run(state: TrainState) -> dict[str, float]:
         measured = on_all({"params": state.params, "batch_stats": state.batch_stats})

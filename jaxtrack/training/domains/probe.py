@@ -72,7 +72,10 @@ def _counted(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def validator(
-    config: DomainConfig, recipe: Recipe, devices: Sequence[Any] | None = None
+    config: DomainConfig,
+    recipe: Recipe,
+    devices: Sequence[Any] | None = None,
+    notice: Callable[[], None] | None = None,
 ) -> Callable[[TrainState], dict[str, float]]:
     """The function that gives a state's `auc`, the mean over the held-out videos.
 
@@ -80,6 +83,7 @@ def validator(
       config: the training's.
       recipe: what it is made of.
       devices: by default all; those of this process share the frames of a video. Each process measures all of them.
+      notice: called while compiling takes long.
     """
     own = local(devices or jax.devices())
     numbers = {"positives": _SAMPLES, "negatives": _SAMPLES}
@@ -93,7 +97,7 @@ def validator(
         flat = embedding(probing, params["head"], found.reshape(-1, found.shape[-1]))
         return flat.reshape(*found.shape[:2], -1), samples.labels
 
-    program = on_each(measure, own)
+    program = on_each(measure, own, notice)
 
     def run(state: TrainState) -> dict[str, float]:
         params = replicated(jax.tree.map(np.asarray, state.params), own)

@@ -17,6 +17,7 @@ def on_all(
     source: Stills,
     batch: int,
     devices: Sequence[Any] | None,
+    notice: Callable[[], None] | None = None,
 ) -> Callable[[Any], Measured]:
     """A function of what a network is made of that gives its measures of each image, `[N, ...]`.
 
@@ -26,9 +27,10 @@ def on_all(
       source: the images; they are read anew each time.
       batch: images at a time, about.
       devices: by default all; those of this process share the images. Each process measures all of them.
+      notice: called while compiling takes long.
     """
     own = local(devices or jax.devices())
-    program = on_each(measure, own)
+    program = on_each(measure, own, notice)
     batch = -(-batch // len(own)) * len(own)
 
     def run(shared: Any) -> Measured:
