@@ -111,7 +111,7 @@ def groups(
     losses = (*_losses(student), *(() if reduced else _thresholds(student)))
     made = (
         Group("trackers", "MDNet and RankLoc", targets, (mdnet_arm, rankloc)),
-        Group("parts", "RankLoc without its parts, and random features", ablation, _parts(mdnet_arm, rankloc, seeds)),
+        Group("parts", "RankLoc without its parts; MDNet and random features", ablation, _parts(mdnet_arm, rankloc, seeds)),
         Group("backbones", "MDNet on other backbones, all of random weights", ablation, _backbones(deep=not reduced)),
         Group("losses", "RPN2T's student: what it learns by", slow, losses, few),
         Group("half", "The teacher on half the input beside the student", slow, (student, half), few),
@@ -129,7 +129,7 @@ def _arm(name: str, weights: str, seeds: int = 1) -> Arm:
 
 
 def _parts(floor: Arm, rankloc: Arm, seeds: int) -> tuple[Arm, ...]:
-    """RankLoc whole and without each of its parts, and MDNet's learning on random features."""
+    """RankLoc whole and without each of its parts; MDNet, and its learning on random features."""
     whole = rankloc.config
     arms = {
         rankloc.name: whole,
@@ -139,6 +139,7 @@ def _parts(floor: Arm, rankloc: Arm, seeds: int) -> tuple[Arm, ...]:
     random = dataclasses.replace(floor.config, weights=RANDOM)
     return (
         *(Arm(name, rankloc.tracker, config, seeds) for name, config in arms.items()),
+        floor,
         Arm(f"{floor.name}_random", floor.tracker, random),
     )
 
