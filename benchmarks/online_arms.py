@@ -111,7 +111,7 @@ def groups(
     losses = (*_losses(student), *(() if reduced else _thresholds(student)))
     made = (
         Group("trackers", "MDNet and RankLoc", targets, (mdnet_arm, rankloc)),
-        Group("parts", "RankLoc without its parts; MDNet and random features", ablation, _parts(mdnet_arm, rankloc, seeds)),
+        Group("parts", "RankLoc's parts, MDNet and random features", ablation, _parts(mdnet_arm, rankloc, seeds)),
         Group("backbones", "MDNet on other backbones, all of random weights", ablation, _backbones(deep=not reduced)),
         Group("losses", "RPN2T's student: what it learns by", slow, losses, few),
         Group("half", "The teacher on half the input beside the student", slow, (student, half), few),
