@@ -264,7 +264,7 @@ def test_the_summary_tells_of_frames_speed_scores_and_files(clip, out, capsys):
         _, _, scores = boxes_of(out / "boxes.csv", target)
         lowest[target] = 1 + int(np.argmin(scores[1:]))
         [line] = [line for line in rest if line.startswith(f"target {target}: ")]
-        assert f"median score {np.median(scores[1:]):.4f}; lowest {scores[lowest[target]]:.4f} in frame" in line
+        assert f"median score {np.median(scores[1:]):.4g}; lowest {scores[lowest[target]]:.4g} in frame" in line
         assert f"in frame {lowest[target]}" in line
     assert rest[-1] == f"Written: {out / 'boxes.csv'} (frames, targets and pixels count from 0)"
 

@@ -104,7 +104,7 @@ def test_the_next_samples_after_a_stop_are_those_that_were_next(step, tmp_path, 
 
 def test_a_checkpoint_at_which_no_validation_is_due_gets_none(tmp_path, events):
     said = stopped_at(5, tmp_path)
-    assert not [line for line in said if "validation" in line]
+    assert not [line for line in said if "validation" in line and "compiling" not in line]
     events.clear()
     loop.train(CONFIG, tmp_path, devices=ONE, stop=loop.Stop(asked=True))
     assert events == ["compile whole", "step", "finish"]
