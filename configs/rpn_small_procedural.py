@@ -16,7 +16,7 @@ def config() -> DetectionConfig:
         name="rpn_small_procedural",
         architecture="rpn2t_small_teacher",
         batch=2,
-        epochs=20,
+        epochs=12,
         steps_per_epoch=250,
         checkpoint_steps=500,
     )
