@@ -5,7 +5,8 @@
     python benchmarks/tadt_ablation.py --data-dir DATA --out ablation --tracker tadt_random --sequences short
     python benchmarks/tadt_ablation.py --data-dir DATA --overlap --sequences choice
 
-The last line runs nothing: it says what the rules of the regression have in common in the first frames.
+The last line runs nothing: it says how far regression and ranking learn in the first frames, and what rules and
+trainings of other lengths have in common.
 
 A row in which something is random is run with three seeds, the others with one. What is finished is not run again:
 killed at any moment, the same command goes on. The tables are printed after each row, in the paper's words: "first" is
@@ -16,6 +17,7 @@ OTB-2015.
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,12 +34,13 @@ from jaxtrack.data.sequences import Benchmark, Sequence
 from jaxtrack.evaluation import comparison
 from jaxtrack.evaluation.runner import Entry, evaluate
 from jaxtrack.models import tadt as models
-from jaxtrack.online import channel_regression
+from jaxtrack.online import channel_regression, scale_ranking
 from jaxtrack.online.channels import Rule
 from jaxtrack.trackers import tadt
 
 # Of the 13 targets those with few frames: a network of 36 GFLOP a frame tracks them in an hour or so.
 SHORT = ("Deer", "Football1", "Skiing", "Crossing", "Couple")
+LONGER = 5000  # iterations of the ranking, a hundred times the paper's
 GROUPS = {"short": SHORT, "choice": CHOICE, "apart": APART, "all": CHOICE + APART}
 ROWS: dict[str, tuple[Rule, Rule]] = {
     "first_random": ("random", "none"),
@@ -74,8 +77,9 @@ class Options:
     hours: bool = False
     """Only time the first frame and another one, and print how long all of it takes."""
     overlap: bool = False
-    """Only print which share of the better half of each map's channels other rules of the regression share with that of
-    the paper's profile, and how far it has learned."""
+    """Only print how far the paper's profile has learned in the first frames; which share of the better half of each
+    map's channels other rules of the regression share with its own; and how many channels keep the sign that the
+    ranking gives them if it goes on for 5000 iterations."""
 
     def __post_init__(self) -> None:
         """Refuses rows that there are not."""
@@ -207,36 +211,53 @@ def better_half(importance: Any) -> set[int]:
     return set(order[: len(order) // 2].tolist())
 
 
-def print_overlap(options: Options) -> None:
-    """What the rules of the regression have in common, in the first frames."""
+def compared(options: Options, architecture: models.Architecture) -> Callable[..., Any]:
+    """What learns from the first frame around a state: three rules from each map, two lengths from the first one."""
     paper = tadt.CONFIGS[options.tracker]
     code = profiled(dataclasses.replace(options, profile="code"))
-    gradient = dataclasses.replace(paper.regression, importance="gradient")
-    architecture = models.ARCHITECTURES[paper.architecture]
-    method = trackers.build(options.tracker, paper)
-    assert isinstance(method, trackers.JaxMethod)
-    params, begin = method.params(), Program(method.tracker.init)
+    rules = (paper.regression, dataclasses.replace(paper.regression, importance="gradient"), code.regression)
+    lengths = (paper.ranking, dataclasses.replace(paper.ranking, iterations=LONGER))
 
-    def learn(params: Any, state: tadt.State, frame: images.Frame) -> Any:
+    def learn(params: Any, state: tadt.State, frame: images.Frame) -> tuple[list[Any], list[Any]]:
         x = models.image(architecture, frame, state.centre, state.side_px / state.rescale)
-        found = []
+        problems = []
         for one in models.maps(architecture, params, x):
             given = tadt.problem(jnp.moveaxis(one, 2, 0), state.sides, state.cells)
-            given = given._replace(maps=jnp.where(given.where[None], given.maps, 0.0))
-            found.append([channel_regression.learn(r, given) for r in (paper.regression, gradient, code.regression)])
-        return found
+            problems.append(given._replace(maps=jnp.where(given.where[None], given.maps, 0.0)))
+        samples = scale_ranking.samples(problems[0].maps, state.cells, problems[0].sides)
+        regressed = [[channel_regression.learn(rule, given) for rule in rules] for given in problems]
+        return regressed, [scale_ranking.learn_scale(length, samples) for length in lengths]
 
-    program = Program(learn)
-    print("| first frame | map | error | iterations | by the gradient | as released |\n|---|---|---|---|---|---|")
+    return learn
+
+
+def overlap_rows(names: tuple[str, str], regressed: list[Any], ranked: list[Any]) -> list[list[str]]:
+    """The cells of both maps' rows, from what `compared` has learned."""
+    signs = [np.asarray(importance) > 0 for _, importance in ranked]
+    scale = [*(f"{float(learned.loss):.2f}" for learned, _ in ranked), f"{np.mean(signs[0] == signs[1]):.0%}"]
+    rows = []
+    for name, found, more in zip(names, regressed, (scale, [""] * len(scale)), strict=True):
+        first, *others = (better_half(importance) for _, importance in found)
+        learned = found[0][0]
+        shares = [f"{len(first & other) / len(first):.0%}" for other in others]
+        rows.append([name, f"{float(learned.error):.2f}", str(int(learned.iterations)), *shares, *more])
+    return rows
+
+
+def print_overlap(options: Options) -> None:
+    """How far is learned in the first frames, and what other rules and a longer training have in common with it."""
+    config = tadt.CONFIGS[options.tracker]
+    architecture = models.ARCHITECTURES[config.architecture]
+    method = trackers.build(options.tracker, config)
+    assert isinstance(method, trackers.JaxMethod)
+    params, begin, learn = method.params(), Program(method.tracker.init), Program(compared(options, architecture))
+    heads = ("error", "iterations", "by the gradient", "as released", "ranking loss", f"after {LONGER}", "signs kept")
+    print(f"| first frame | map | {' | '.join(heads)} |\n|---|---" + "|---" * len(heads) + "|")
     for sequence in targets(options).sequences:
         frame = jax.tree.map(jnp.asarray, images.make_frame(sequence[0]))
         state = begin(params, frame, jnp.asarray(sequence.boxes[0], jnp.float32), jax.random.key(0))
-        for name, found in zip(architecture.names, program(params, state, frame), strict=True):
-            halves = [better_half(importance) for _, importance in found]
-            shares = [f"{len(halves[0] & other) / len(other):.0%}" for other in halves[1:]]
-            learned = found[0][0]
-            numbers = f"{float(learned.error):.2f} | {int(learned.iterations)} | {' | '.join(shares)}"
-            print(f"| {sequence.name} | {name} | {numbers} |", flush=True)
+        for cells in overlap_rows(architecture.names, *learn(params, state, frame)):
+            print(f"| {sequence.name} | {' | '.join(cells)} |", flush=True)
 
 
 def main(options: Options) -> None:

@@ -51,16 +51,19 @@ class Regression:
 
     def __post_init__(self) -> None:
         """Refuses what cannot be learned by."""
-        check_numbers(self, positive=("iterations",), not_negative=("stop", "ridge", "rate", "decay", "dead_zone"))
-        check_numbers(self, not_negative=("activation",))
+        not_negative = ("stop", "ridge", "rate", "decay", "dead_zone", "activation")
+        check_numbers(self, positive=("iterations",), not_negative=not_negative)
         check_choices(self, solver=Solver, importance=Importance)
 
 
 # --- the grid ------------------------------------------------------------------------------------------------------
 
 
-def largest_template(cells: int) -> int:
-    """The longest side of a template on maps of n cells: two thirds of them, so that something is left to search."""
+def largest_template(cells: Any) -> Any:
+    """The longest side of a template in a window of n cells: two thirds of them, so that something is left to search.
+
+    Odd; n may be traced.
+    """
     return 2 * (cells // 3) + 1
 
 
@@ -177,7 +180,15 @@ def _nothing(problem: Problem) -> tuple[jax.Array, jax.Array]:
 
 
 class _Descent(NamedTuple):
-    """What conjugate gradients hand on."""
+    """What conjugate gradients hand on.
+
+    Attributes:
+      weights: `float32 [C, K, K]`.
+      gradient: `float32 [C, K, K]`, of the loss by the weights.
+      direction: `float32 [C, K, K]`, of the next step.
+      loss: `float32 []`, of eq. 3, the ridge included.
+      iterations: `int32 []`, so far.
+    """
 
     weights: jax.Array
     gradient: jax.Array
@@ -235,7 +246,15 @@ def released_errors(
 
 
 class _Adam(NamedTuple):
-    """What Adam hands on."""
+    """What Adam hands on; its means are of what `parameters` are: weights `float32 [C, K, K]` and bias `float32 []`.
+
+    Attributes:
+      parameters: weights and bias.
+      mean: of their gradients.
+      square: mean of their gradients' squares.
+      loss: `float32 []`, before the last iteration; infinite before the first.
+      iterations: `int32 []`, so far.
+    """
 
     parameters: tuple[jax.Array, jax.Array]
     mean: tuple[jax.Array, jax.Array]

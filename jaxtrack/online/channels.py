@@ -76,9 +76,9 @@ def ordered(group: Group, importance: jax.Array, ranks: jax.Array | None, key: j
     channels = len(importance)
     if group.rule == "none":
         return Chosen(jnp.zeros((0,), jnp.int32), jnp.zeros((0,)))
-    count = channels if group.rule == "all" else min(group.channels, channels)
     if group.rule == "all":
         return Chosen(jnp.arange(channels, dtype=jnp.int32), jnp.ones((channels,)))
+    count = min(group.channels, channels)
     if group.rule == "random":
         return Chosen(jax.random.permutation(key, channels)[:count].astype(jnp.int32), jnp.ones((count,)))
     fit = jnp.ones((channels,), bool) if ranks is None else ranks > 0

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxtrack.errors import UserError, check_choices, check_numbers
 from jaxtrack.models import correlation, resampling
-from jaxtrack.online.channel_regression import central, offsets
+from jaxtrack.online.channel_regression import central, largest_template, offsets
 
 Peak = Literal["centred", "released"]
 
@@ -74,7 +74,7 @@ def window_cells(search: Search, cells: int, frame_px: jax.Array) -> jax.Array:
 def template_sides(search: Search, cells: int, size: jax.Array, window: jax.Array) -> jax.Array:
     """The template's (height, width) in cells, odd, for a target's rescaled (width, height); `int32 [2]`."""
     wanted = 2 * jnp.floor(size[::-1] * cells / search.window_px / 2).astype(jnp.int32) + 1
-    return jnp.minimum(wanted, 2 * (window // 3) + 1)
+    return jnp.minimum(wanted, largest_template(window))
 
 
 def scale_factors(cells: int) -> tuple[float, float, float]:

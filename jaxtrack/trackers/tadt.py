@@ -5,8 +5,12 @@ first frame chooses channels, by what a regressor of the target's place and a pr
 values at the target are the template, which never changes; in every frame it is compared with a search window at three
 scales.
 
-Where this differs from the paper and the released programs:
+Where this differs from the paper and the released programs (docs/tadt.md has the whole table, and why):
 
+* The regressor learns by conjugate gradients until the sum of squared errors, not their mean, is small; a channel is
+  worth the sum of its learned weights, as released, not the mean of a gradient.
+* The released program never trains the predictor of the scale, and what that finds is random: a coin stands for it.
+* Interpolation is bilinear at half-pixel centres, but for the responses, where it is cubic.
 * Frames are cropped as they are, at the scale that the paper brings whole frames to; the target's centre and size are
   not rounded to whole pixels, and what is far shrunk is averaged.
 * A frame smaller than the search window goes on with its border; the cells beyond the window that the released program
@@ -204,7 +208,7 @@ def learn(
     """
     keys = jax.random.split(key, 3)
     importance, ranks = [], []
-    for group, of, own in zip((config.selection.scale, config.selection.target), maps, keys, strict=False):
+    for group, of, own in zip((config.selection.scale, config.selection.target), maps, keys[:2], strict=True):
         learned, ranked = jnp.zeros((len(of),)), None
         given = problem(of, sides, cells)
         if group.rule in ("regression", "ranking"):

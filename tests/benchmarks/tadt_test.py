@@ -1,5 +1,6 @@
 """The rows of `benchmarks/tadt_ablation.py`: which rules they are, and which of them need several seeds."""
 
+import math
 from pathlib import Path
 
 import jax
@@ -8,8 +9,11 @@ import pytest
 import tadt_ablation
 from tadt_ablation import Options
 
+from jaxtrack.data import benchmarks
 from jaxtrack.data.sequences import Sequence
 from jaxtrack.models.tadt import ARCHITECTURES
+from jaxtrack.online.channel_regression import Learned
+from jaxtrack.online.scale_ranking import Ranked
 from jaxtrack.trackers import tadt
 
 PAPER, CODE = Options(Path("data")), Options(Path("data"), profile="code")
@@ -33,6 +37,33 @@ def test_the_programs_step_sizes_are_for_oxfords_vgg_alone():
 
 def test_of_rules_the_better_halves_are_compared():
     assert tadt_ablation.better_half(np.array([0.1, 0.4, -3.0, 0.2, 0.0])) == {1, 3}
+
+
+def test_how_far_is_learned_and_what_rules_and_lengths_have_in_common():
+    def regressed(*importance):
+        return Learned(np.zeros(()), np.float32(0.456), np.int32(37)), np.array(importance)
+
+    def ranked(loss, *importance):
+        return Ranked(np.zeros(()), np.zeros(()), np.float32(loss), np.int32(50)), np.array(importance)
+
+    halves = [regressed(4.0, 3.0, 2.0, 1.0), regressed(4.0, 1.0, 2.0, 3.0), regressed(0.0, -1.0, 1.0, 2.0)]
+    lengths = [ranked(4.3, 0.1, -2.0, 0.0, 3.0), ranked(0.13, 9.0, 0.0, -1.0, -3.0)]
+    rows = tadt_ablation.overlap_rows(("a", "b"), [halves, halves[::-1]], lengths)
+    assert rows == [
+        ["a", "0.46", "37", "50%", "0%", "4.30", "0.13", "75%"],
+        ["b", "0.46", "37", "50%", "0%", "", "", ""],
+    ]
+
+
+def test_the_overlap_is_printed_for_both_maps_of_every_first_frame(monkeypatch, capsys):
+    monkeypatch.setattr(tadt_ablation, "LONGER", 200)
+    monkeypatch.setattr(tadt_ablation, "targets", lambda _: benchmarks.load("procedural", None, ("procedural-sv",)))
+    tadt_ablation.print_overlap(PAPER)
+    *_, first, second = (line.split(" | ") for line in capsys.readouterr().out.splitlines())
+    assert [row[:2] for row in (first, second)] == [["| procedural-sv", "block_0"], ["| procedural-sv", "block_2"]]
+    assert 0 < float(first[2]) < 3  # of a label whose square sums to more
+    assert 0 < float(first[7]) < float(first[6]) < math.log(1 + 45**2)
+    assert second[6] == second[7] == ""
 
 
 def test_only_rows_in_which_something_is_drawn_are_random():

@@ -1,5 +1,6 @@
 """TADT's regressor of the target's place: its geometry, its training, what it makes of channels."""
 
+import dataclasses
 import functools
 import math
 
@@ -145,6 +146,12 @@ def test_channels_that_follow_the_target_and_no_others_are_most_important():
         assert importance[0] < 0.5 * min(importance[channel] for channel in FOLLOWING)
 
 
+def test_under_a_smaller_ridge_channels_that_follow_other_things_go_first():
+    for seed in range(3):
+        _, importance = learner(Regression(ridge=0.1))(problem(known_channels(seed)))
+        assert set(np.argsort(-importance)[:4].tolist()) != FOLLOWING
+
+
 def test_the_activations_scale_does_not_matter():
     one = learner(Regression())(problem(known_channels()))[1]
     other = learner(Regression())(problem(1000 * known_channels()))[1]
@@ -222,6 +229,33 @@ def test_the_decay_is_a_part_of_the_gradient():
     middle = learned.weights.shape[1] // 2
     back = 0.1 / (1 - 0.9**2) / math.sqrt(0.001 / (1 - 0.999**2))
     assert float(learned.weights[0, middle, middle]) == pytest.approx((1 - back) * rate, rel=1e-3)
+
+
+def test_the_released_program_ends_as_soon_as_the_error_is_below_002():
+    maps = np.zeros((1, CELLS, CELLS))
+    maps[0, 10, 10] = 100.0  # every tap learns one cell of the label, 0.1 in an iteration
+    config = Regression("released", rate=1e-3, decay=0.0)
+    learned, _ = learner(config)(problem(maps))
+    assert 5 < int(learned.iterations) < 50
+    assert float(learned.error) < 0.02
+    before, _ = learner(dataclasses.replace(config, iterations=int(learned.iterations) - 1))(problem(maps))
+    assert float(before.error) >= 0.02
+
+
+def test_within_the_dead_zone_nothing_is_learned():
+    learned, importance = learner(Regression("released", dead_zone=1.01))(problem(known_channels()))
+    assert (float(learned.error), int(learned.iterations)) == (0, 1)
+    np.testing.assert_array_equal(importance, 0)
+
+
+def test_maps_are_brought_to_the_activations_that_the_steps_of_the_released_program_are_for():
+    config = Regression("released", iterations=3, activation=20.0)
+    given = known_channels()[[3, 7, 8]]
+    one, other = (learner(config)(problem(scale * given))[1] for scale in (1, 1000))
+    np.testing.assert_allclose(one, other, rtol=1e-3)
+    level = 20 / np.sqrt(np.mean(given**2))
+    as_they_are = learner(dataclasses.replace(config, activation=0.0))(problem(level * given))[1]
+    np.testing.assert_allclose(one, as_they_are, rtol=1e-3)
 
 
 def test_the_released_program_also_finds_the_channels_that_follow_the_target():

@@ -1,5 +1,7 @@
 """Which channels TADT matches, by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +90,9 @@ def test_channels_of_both_maps_are_chosen_balanced_and_stacked():
     assert [indices(group) for group in found] == [[1], [1, 3]]
     seen = tuple(jnp.moveaxis(maps, 0, 2) for maps in (first, second))
     np.testing.assert_allclose(channels.taken(found, seen), np.stack([np.ones((3, 3))] + [np.full((3, 3), 0.5)] * 2))
+    config = dataclasses.replace(config, balance=1)
+    found = channels.choose(config, (jnp.asarray([0.0, 1.0]), IMPORTANCE), (None, None), (first, second), KEY)
+    np.testing.assert_allclose(channels.taken(found, seen), np.ones((3, 3, 3)))
 
 
 def test_a_group_of_none_leaves_the_other():

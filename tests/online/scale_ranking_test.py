@@ -93,7 +93,7 @@ def test_the_ring_is_strongest_at_the_true_scale():
     )
 
 
-def test_the_loss_falls_in_every_iteration_and_stops_at_002():
+def test_the_loss_falls_in_every_iteration_and_stops_where_it_is_told_to():
     # 13 scales, two of them k = 1 to 6 steps away: each of these has 2 k - 1 nearer ones.
     first = last = math.log(1 + 2 * sum(2 * k - 1 for k in range(1, 7)))
     for iterations in (1, 5, 50):
@@ -103,6 +103,13 @@ def test_the_loss_falls_in_every_iteration_and_stops_at_002():
         last = float(ranked.loss)
     ranked, _ = scale_ranking.learn_scale(Ranking(iterations=50, stop=(first + last) / 2), samples())
     assert 0 < int(ranked.iterations) < 50
+
+
+@pytest.mark.parametrize(("pairs", "count"), [("all", 2 * sum(2 * k - 1 for k in range(1, 7))), ("adjacent", 12)])
+def test_before_the_training_every_pair_of_the_13_scales_counts_one(pairs, count):
+    ranked, _ = scale_ranking.learn_scale(Ranking(pairs=pairs, stop=99.0), samples())
+    assert int(ranked.iterations) == 0
+    assert float(ranked.loss) == pytest.approx(math.log(1 + count), rel=1e-6)
 
 
 def test_the_training_is_gradient_descent_on_the_kernel():
@@ -175,6 +182,28 @@ def test_why_what_an_untrained_predictor_finds_is_random():
             if adjacent == "adjacent":
                 np.testing.assert_allclose(shares[[0, 14, 28]] * (1 + 28), [1, -2, 1], atol=1e-5)
                 assert np.abs(np.delete(shares, [0, 14, 28])).max() < 1e-6
+
+
+def test_a_trained_predictors_mean_gradient_is_nothing_and_that_of_its_magnitudes_is_the_weights_sum():
+    """Only differences of scores count: their gradients add up to 0, whatever has been learned.
+
+    Weighted by magnitudes instead, the samples' gradients by eq. 7 have a mean that is the weights' sum but for a
+    factor that all channels share.
+    """
+    rng = np.random.default_rng(0)
+    maps, kernel = rng.uniform(0, 9, (9, 6, 25)), rng.normal(size=(6, 25))
+    apart = np.abs(np.arange(9) - 4) / 22.5
+
+    def loss(x):
+        return smooth_pairwise(jnp.sum(x * kernel[None], axis=(1, 2)), apart, np.ones(9, bool))
+
+    with jax.enable_x64(True):
+        slope = np.asarray(jax.grad(loss)(maps))
+    shares = slope[:, 0, 0] / kernel[0, 0]
+    assert np.abs(shares).max() > 0.1
+    np.testing.assert_allclose(slope.mean(axis=(0, 2)), 0, atol=1e-12)
+    weighted = (np.sign(shares)[:, None, None] * slope).sum(axis=(0, 2))
+    np.testing.assert_allclose(weighted, np.abs(shares).sum() * kernel.sum(axis=1), rtol=1e-9)
 
 
 def test_a_map_of_nothing_and_a_window_without_room_teach_nothing():

@@ -1,5 +1,7 @@
 """TADT's geometry (tadt.md, section 12), its three scales, and the choice among their responses."""
 
+import dataclasses
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -37,6 +39,14 @@ def test_a_target_of_60_x_50_has_a_template_of_15_x_13_cells():
 @pytest.mark.parametrize(("size", "zoom"), [((60, 60), 59 / 60), ((50, 50), 1), ((11, 44), 2), ((1, 1), 44)])
 def test_targets_are_brought_to_44_to_59_pixels(size, zoom):
     assert float(template_search.rescale(PAPER, jnp.asarray(size, jnp.float32))) == pytest.approx(zoom, rel=1e-6)
+
+
+def test_three_times_another_largest_target_is_searched_as_well():
+    wide = Search(smallest_px=80.0, largest_px=100.0)
+    assert wide.window_px == 308  # 4 times an odd number
+    assert [float(template_search.rescale(wide, jnp.full(2, side))) for side in (40.0, 200.0)] == [2, 0.5]
+    found = template_search.template_sides(wide, CELLS, jnp.asarray([308 / 3, 308 / 9]), jnp.asarray(45))
+    assert found.tolist() == [5, 15]
 
 
 def test_the_three_scales():
@@ -106,8 +116,9 @@ def test_a_target_that_has_not_moved_stays_and_is_looked_for_half_a_pixel_aside_
 
 @pytest.mark.parametrize("search", [PAPER, RELEASED])
 def test_a_target_that_has_moved_by_cells_is_found_pixels_away(search):
-    plain = search if search.window == 0 else Search(peak=search.peak, window=0.0)
-    which, (x, y) = decide(plain, [0 * response(0, 0), response(-3, 5), 0 * response(0, 0)])
+    which, (x, y) = decide(
+        dataclasses.replace(search, window=0.0), [0 * response(0, 0), response(-3, 5), 0 * response(0, 0)]
+    )
     assert which == 1
     assert (x, y) == (pytest.approx(20, abs=1), pytest.approx(-12, abs=1))
 

@@ -90,6 +90,23 @@ def test_the_window_is_rounded_and_the_target_is_not():
     assert float(after.side_px) == round(180 * factor)
 
 
+def test_the_three_scales_responses_are_divided_by_one_maximum(monkeypatch):
+    best, seen = template_search.best, []
+
+    def watched(search, maps, cells):
+        jax.debug.callback(lambda values: seen.append(np.asarray(values)), maps)
+        return best(search, maps, cells)
+
+    monkeypatch.setattr(template_search, "best", watched)
+    image = MovingSquare(1)[0]
+    state = begin(image, BOX)
+    jax.block_until_ready(jax.jit(tadt.make_tracker(PLAIN, TINY).step)(PARAMS, state, images.make_frame(image)))
+    jax.effects_barrier()
+    greatest = seen[0].max(axis=(1, 2))
+    assert greatest.max() == 1
+    assert (np.sort(greatest)[:2] < 0.999).all()
+
+
 def test_the_centre_stays_in_the_frame(monkeypatch):
     image = MovingSquare(1)[0]
     monkeypatch.setattr(template_search, "best", lambda *_: (jnp.asarray(1), jnp.asarray([1e4, -1e4])))
@@ -256,6 +273,7 @@ def test_profiles_hold_the_constants_of_paper_and_program():
     assert (code.regression.solver, code.regression.rate, code.regression.decay) == ("released", 5e-7, 1000)
     assert (code.regression.dead_zone, code.regression.activation) == (0.1, 0)
     assert (paper.ranking.predictor, code.ranking.predictor) == ("trained", "untrained")
+    assert (paper.ranking.iterations, paper.ranking.stop, paper.ranking.pairs) == (50, 0.02, "all")
     assert (paper.search.scale_weights, code.search.scale_weights) == ((0.99, 1, 1.005), (0.99, 1, 1.0055))
     assert (paper.search.smallest_px, paper.search.largest_px, code.selection.balance) == (44, 59, 50)
     assert ARCHITECTURES[paper.architecture].mean == (128, 128, 128)
