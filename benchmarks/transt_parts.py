@@ -4,13 +4,16 @@
     python benchmarks/transt_parts.py --torch
 
 Random numbers do for weights, as in `siamese_parts.py`, whose way of timing this is. "fusion layer" is one of them, of
-which `transt` has four. `--torch` times the same search network in PyTorch, both memory layouts, in a process of its
-own, without crop and decision.
+which `transt` has four; "attention" is that of the search region's tokens among themselves without its dense layers, of
+which a fusion layer has one and three smaller ones, and "attention, Flax's" the same by Flax's own function. `--torch`
+times the same search network in PyTorch, both memory layouts, in a process of its own, without crop and decision.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +24,7 @@ from jaxtrack import images
 from jaxtrack.compilation import Program
 from jaxtrack.models import siamese as models
 from jaxtrack.models import siamese_crops
-from jaxtrack.models.transformer import MLP, CrossFeature, FusionLayer, positions_of, tokens
+from jaxtrack.models.transformer import MLP, CrossFeature, FusionLayer, attend, positions_of, tokens
 from jaxtrack.trackers import transt
 
 
@@ -72,7 +75,7 @@ def programs(name: str) -> dict[str, tuple[Program, tuple]]:
 def _head(
     architecture: models.Architecture, params: Any, kept: jax.Array, projected: jax.Array
 ) -> dict[str, tuple[Program, tuple]]:
-    """The parts of the head: a layer of the fusion, the decoder, the two MLPs."""
+    """The parts of the head: a layer of the fusion, its largest attention in two ways, the decoder, the two MLPs."""
     head, own = architecture.head, params["params"]["head"]
     width = kept.shape[-1]
     z, x, places = tokens(kept), tokens(projected), (positions_of(kept), positions_of(projected))
@@ -87,8 +90,12 @@ def _head(
     def say(own: Any, x: jax.Array) -> Any:
         return [MLP(width, count).apply({"params": own[name]}, x) for name, count in (("cls", 2), ("box", 4))]
 
+    by_head = x.reshape(*x.shape[:2], head.heads, -1)
+    head_by_head = functools.partial(attend, deterministic=True, dropout_rate=0.0)
     return {
         "fusion layer": (Program(fuse), (own, z, x)),
+        "attention": (Program(head_by_head), (by_head,) * 3),
+        "attention, Flax's": (Program(nn.dot_product_attention), (by_head,) * 3),
         "decoder": (Program(decode), (own, z, x)),
         "scores and boxes": (Program(say), (own, x)),
     }

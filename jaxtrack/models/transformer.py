@@ -7,6 +7,7 @@ Normalisation comes after the residual sum; positions are added to queries and k
 import functools
 import warnings
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ def attend(
     """`flax.linen.dot_product_attention`; on CPUs, where nothing is dropped, one head after the other.
 
     The weights of a head are read from memory that is near, and their sums are one more column of the product with the
-    values: a quarter of the time for 1,024 tokens and eight heads.
+    values. `benchmarks/transt_parts.py` times both ways.
 
     Args:
       queries: `[B, N, heads, C / heads]`.
@@ -92,7 +93,7 @@ def attend(
 
 
 class _Attend(nn.Module):
-    """Attention, residual sum, layer normalisation."""
+    """Attention, residual sum, layer normalisation; attributes as those of `CrossFeature`."""
 
     heads: int
     dropout: float
@@ -101,6 +102,7 @@ class _Attend(nn.Module):
     def __call__(
         self, x: jax.Array, queries: jax.Array, keys: jax.Array, values: jax.Array, *, train: bool
     ) -> jax.Array:
+        """`x` and `queries [B, N, C]`, `keys` and `values [B, M, C]` to `[B, N, C]`."""
         attention = nn.MultiHeadDotProductAttention(
             self.heads,
             dtype=x.dtype,
@@ -120,7 +122,7 @@ class _Attend(nn.Module):
 
 
 class EgoContext(nn.Module):
-    """ECA: a map's tokens attend to one another."""
+    """ECA: a map's tokens attend to one another; attributes as those of `CrossFeature`."""
 
     heads: int = 8
     dropout: float = 0.1
@@ -133,7 +135,13 @@ class EgoContext(nn.Module):
 
 
 class CrossFeature(nn.Module):
-    """CFA: a map's tokens attend to those of another, and then pass through two dense layers."""
+    """CFA: a map's tokens attend to those of another, and then pass through two dense layers.
+
+    Attributes:
+      heads: of the attention; the tokens' width is a multiple of theirs.
+      hidden: width between the dense layers.
+      dropout: share of attention weights, hidden and residual entries that are dropped in training.
+    """
 
     heads: int = 8
     hidden: int = 2048
@@ -162,7 +170,10 @@ class CrossFeature(nn.Module):
 
 
 class FusionLayer(nn.Module):
-    """ECA of template and search region, then a CFA of each with what the other was before it."""
+    """ECA of template and search region, then a CFA of each with what the other was before it.
+
+    Attributes are those of `CrossFeature`.
+    """
 
     heads: int = 8
     hidden: int = 2048
@@ -172,7 +183,7 @@ class FusionLayer(nn.Module):
     def __call__(
         self, z: jax.Array, x: jax.Array, z_positions: jax.Array, x_positions: jax.Array, *, train: bool
     ) -> tuple[jax.Array, jax.Array]:
-        """Tokens of the template `[B, M, C]` and of the search region `[B, N, C]` to the same."""
+        """Tokens of the template `[B, M, C]` and of the search region `[B, N, C]`, and positions, to such tokens."""
         within = functools.partial(EgoContext, self.heads, self.dropout)
         between = functools.partial(CrossFeature, self.heads, self.hidden, self.dropout)
         z = within(name="eca_template")(z, z_positions, train=train)
@@ -183,7 +194,12 @@ class FusionLayer(nn.Module):
 
 
 class MLP(nn.Module):
-    """Three dense layers, ReLU between them."""
+    """Three dense layers, ReLU between them.
+
+    Attributes:
+      features: width of the first two.
+      outputs: width of the last.
+    """
 
     features: int
     outputs: int
@@ -204,7 +220,7 @@ def layer_norm(x: jax.Array, name: str) -> jax.Array:
 
 
 def _dense(x: jax.Array, features: int, kernel_init: nn.initializers.Initializer, name: str) -> jax.Array:
-    """A dense layer of the module that is being called, PyTorch's default for its bias."""
+    """A dense layer of the module that is being called, PyTorch's default for its bias; `[..., C]` to `[..., F]`."""
     bias_init = torch_bias((x.shape[-1], features))
     return nn.Dense(features, dtype=x.dtype, kernel_init=kernel_init, bias_init=bias_init, name=name)(x)
 
@@ -216,4 +232,5 @@ def tokens(maps: jax.Array) -> jax.Array:
 
 def positions_of(maps: jax.Array) -> jax.Array:
     """The positions of the tokens of square maps `[B, S, S, C]`, `[1, S * S, C]`."""
+    chex.assert_shape(maps, (None, maps.shape[1], maps.shape[1], None))
     return jnp.asarray(sine_positions(maps.shape[1], maps.shape[-1]), maps.dtype)[None]

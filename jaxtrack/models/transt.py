@@ -60,7 +60,7 @@ def normalised(x: jax.Array) -> jax.Array:
 
 
 class _Stage(nn.Module):
-    """A layer of the network; its first block strides, widens and may be dilated."""
+    """A layer of the network; its first block strides, widens and may be dilated, the others do neither."""
 
     width: int
     blocks: int
@@ -69,14 +69,23 @@ class _Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = Bottleneck(self.width, self.stride, self.dilation, self.dilation, 1, name="block_0")(x, train=train)
+        """`[B, H, W, C]` to `[B, H', W', 4 width]`."""
+        # Padded so, a dilated kernel leaves as many cells as a plain one.
+        first = Bottleneck(
+            self.width, self.stride, padding=self.dilation, dilation=self.dilation, shortcut=1, name="block_0"
+        )
+        x = first(x, train=train)
         for i in range(1, self.blocks):
             x = Bottleneck(self.width, name=f"block_{i}")(x, train=train)
         return x
 
 
 class Projection(nn.Module):
-    """The neck: a convolution of one cell to the head's width, the same for template and search region."""
+    """The neck: a convolution of one cell to the head's width, the same for template and search region.
+
+    Attributes:
+      features: the head's width.
+    """
 
     features: int = 256
 
@@ -112,6 +121,11 @@ class TransTHead(nn.Module):
     @nn.compact
     def search(self, kept: jax.Array, maps: tuple[jax.Array, ...], *, train: bool = False) -> tuple[jax.Array, ...]:
         """What the search region's cells say.
+
+        Args:
+          kept: `[B, T, T, C]`, what `template` has kept.
+          maps: one map `[B, S, S, C]` of the search region.
+          train: whether entries are dropped.
 
         Returns:
           `[B, S, S, 2]`, logits of background and of target (the published network has them the other way round), and

@@ -82,7 +82,8 @@ class State:
     """Everything that changes from frame to frame.
 
     Attributes:
-      kept: what the network keeps of the template.
+      kept: what the network keeps of the template: `float32 [1, T, T, C]`, the map of its cells (16 x 16 of 256
+        channels in the published network).
       fill: `float32 [3]`, colour outside the image: the first frame's mean, cut to whole grey levels; RGB.
       centre: `float32 [2]`, the target's centre (x, y), pixels.
       size: `float32 [2]`, its (width, height), pixels.
@@ -156,11 +157,12 @@ def _step(
     """One frame: the best cell's box."""
     side = jnp.ceil(_search_side(config, architecture, state.size))
     crop = crop_square(frame, state.centre, side, architecture.search_px, state.fill)
+    # [N, 2] and [N, 4], row by row
     logits, boxes = (maps.reshape(-1, maps.shape[-1]) for maps in network.search(params, state.kept, crop))
-    scores = jax.nn.sigmoid(logits[:, 1] - logits[:, 0])
+    scores = jax.nn.sigmoid(logits[:, 1] - logits[:, 0])  # [N]
     weight = config.window_influence
     best = jnp.argmax((1 - weight) * scores + weight * jnp.asarray(window(architecture.score_cells, 1)))
-    found = boxes[best] * side
+    found = boxes[best] * side  # (cx, cy, w, h) in pixels of the frame, from the region's corner
     corner = crop_corner(state.centre, side) if architecture.exact_centre else state.centre - side / 2
     centre, size = clipped(corner + found[:2], found[2:], frame)
     state = dataclasses.replace(state, centre=centre, size=size)
@@ -175,5 +177,13 @@ def _search_side(config: Config, architecture: models.Architecture, size: jax.Ar
 
 
 def _side(size: jax.Array, factor: float) -> jax.Array:
-    """Side of the square that is `factor` times as long as a square target; others get as much margin; `float32 []`."""
+    """Side of the square that is `factor` times as long as a square target; others get as much margin.
+
+    Args:
+      size: `float32 [2]`, the target's (width, height), pixels.
+      factor: at least 1.
+
+    Returns:
+      `float32 []`, pixels, not rounded.
+    """
     return context_side(size, (factor - 1) / 2)

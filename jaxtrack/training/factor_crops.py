@@ -83,6 +83,7 @@ def cut(
 
 
 def _centre(box: jax.Array) -> jax.Array:
+    """Of a box (left, top, right, bottom); `[4]` to `[2]`."""
     return (box[:2] + box[2:]) / 2
 
 
@@ -93,12 +94,13 @@ def _window(centre: jax.Array, size: jax.Array, factor: float) -> jax.Array:
 
 
 def _crop(image: jax.Array, window: jax.Array, out: int, grey: jax.Array) -> jax.Array:
+    """The window `[4]` of an image `[H, W, 3]`, its mean colour around it, `float32 [out, out, 3]`."""
     mean = jnp.mean(image.astype(jnp.float32), axis=(0, 1))
     crop = images.crop(image, jnp.array(image.shape[:2], jnp.int32), window, (out, out), fill=mean)
     return jnp.where(grey, augmentation.grey(crop), crop)
 
 
 def _light(key: jax.Array, config: FactorCrops, image: jax.Array) -> jax.Array:
-    """The image brighter or darker, cut to [0, 255]."""
+    """An image `[H, W, 3]` brighter or darker, cut to [0, 255]."""
     factor = jax.random.uniform(key, minval=1 - config.brightness, maxval=1 + config.brightness)
     return jnp.clip(image * factor, 0.0, 255.0)

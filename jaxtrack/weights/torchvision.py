@@ -18,11 +18,10 @@ import numpy as np
 
 from jaxtrack.errors import UserError
 from jaxtrack.models.siamese import BACKBONES
+from jaxtrack.models.transt import MEAN_RGB, STD_RGB
 from jaxtrack.models.vgg import layer_names
 from jaxtrack.weights import names, online
 
-MEAN_RGB = (0.485, 0.456, 0.406)
-STD_RGB = (0.229, 0.224, 0.225)
 NAME = "resnet50"  # of the backbone, in records and on the command line
 _DILATED = BACKBONES[NAME]  # whose names and shapes are asked for
 PLAIN = "resnet50_plain"

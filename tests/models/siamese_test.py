@@ -25,7 +25,9 @@ PARAMETERS = {
     "siamban_r50": (45_528_128, 919_040, 7_484_955, 53_932_123),
     "siampw_r50": (13_786_176, 394_240, 7_378_450, 21_558_866),
     "transt": (8_543_296, 262_400, None, 23_016_006),
-    "transt_n2": (8_543_296, 262_400, None, None),  # 16.7 million
+    # Two layers less (the paper: 16.7 million), of 2 ECA and 2 CFA: 263,168 numbers of an attention, 512 of a
+    # normalisation, 1,050,880 of two dense layers.
+    "transt_n2": (8_543_296, 262_400, None, 23_016_006 - 2 * (4 * 263_168 + 6 * 512 + 2 * 1_050_880)),
     "nanotrack_v1": (190_520, 0, 97_446, 287_966),
     "nanotrack_v2": (190_520, 0, 143_558, 334_078),
     "nanotrack_v3": (282_368, 0, 259_078, 541_446),

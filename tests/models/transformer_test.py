@@ -6,7 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtrack.models.transformer import MLP, CrossFeature, EgoContext, FusionLayer, attend, layer_norm, sine_positions
+from jaxtrack.models.transformer import (
+    MLP,
+    CrossFeature,
+    EgoContext,
+    FusionLayer,
+    attend,
+    layer_norm,
+    positions_of,
+    sine_positions,
+)
 from jaxtrack.weights import attention
 
 WIDTH, HEADS, HIDDEN = 16, 4, 24
@@ -30,6 +39,11 @@ def test_positions_are_those_of_the_row_then_of_the_column_with_growing_waveleng
     row, column = 2 * np.pi * 2 / 4, 2 * np.pi * 3 / 4
     expected = [f(a / w) for a in (row, column) for w in (1, 100) for f in (np.sin, np.cos)]
     np.testing.assert_allclose(positions[1, 2], expected, atol=1e-5)
+
+
+def test_positions_are_of_square_maps_alone():
+    with pytest.raises(AssertionError):
+        positions_of(jnp.zeros((1, 2, 3, 8)))
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,16 @@ def test_without_positives_boxes_cost_nothing():
     assert parts["cls"] > 0
 
 
+def test_the_background_weighs_what_the_objective_says():
+    cls, loc, labels = golden()
+    logits = np.asarray(cls, np.float64).reshape(-1, 2)
+    positive = np.asarray(labels.label).ravel() == 1
+    margins = (logits[:, 1] - logits[:, 0]) * np.where(positive, 1, -1)
+    expected = np.average(np.log1p(np.exp(-margins)), weights=np.where(positive, 1, 0.5))
+    _, parts = means(dataclasses.replace(CRITERION, background=0.5), cls, loc, labels)
+    assert parts["cls"] == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("variant", ["released", "paper"])
 def test_the_ranking_losses_are_those_of_all_tokens_and_their_boxes(variant):
     cls, loc, labels = golden()
