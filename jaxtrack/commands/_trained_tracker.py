@@ -10,7 +10,7 @@ from jaxtrack import trackers
 from jaxtrack.evaluation import provenance
 from jaxtrack.models import rpn2t as rpn2t_models
 from jaxtrack.models import siamese as siamese_models
-from jaxtrack.trackers import mdnet, siamese, transt
+from jaxtrack.trackers import mdnet, rpn2t, siamese, transt
 from jaxtrack.training import identity
 from jaxtrack.training.config import TrainConfig, Training
 from jaxtrack.training.detection.config import DetectionConfig
@@ -69,14 +69,17 @@ def _domains(config: DomainConfig) -> tuple[str, dict[str, Any]]:
 
 
 def _detection(config: DetectionConfig) -> tuple[str, dict[str, Any]]:
-    whole = (
-        config.architecture == rpn2t_models.PROPOSALS
-    )  # a file with scores and offsets, which the teacher takes, too
-    return "rpn2t_teacher", {"architecture": rpn2t_models.TEACHER if whole else config.architecture}
+    """A file with scores and offsets of anchors is one that the teacher takes, too."""
+    whole = config.architecture == rpn2t_models.PROPOSALS
+    return _rpn2t(rpn2t_models.TEACHER if whole else config.architecture)
 
 
 def _distillation(config: DistillationConfig) -> tuple[str, dict[str, Any]]:
-    return "rpn2t", {"architecture": config.architecture}
+    return _rpn2t(config.architecture)
+
+
+def _rpn2t(architecture: str) -> tuple[str, dict[str, Any]]:
+    return _with_network(rpn2t.CONFIGS, architecture, "rpn2t"), {"architecture": architecture}
 
 
 TRACKED: dict[type[Training], Callable[[Any], tuple[str, dict[str, Any]]]] = {

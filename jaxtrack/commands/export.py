@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from jaxtrack import trackers
 from jaxtrack.commands._options import shown_as
 from jaxtrack.commands._tracker_choice import split_list
 from jaxtrack.data.naming import match_name
@@ -58,9 +59,10 @@ def _network(source: str) -> Network:
     settings = None
     path = Path(source)
     if path.suffix != store.SUFFIX:
-        name = match_name(source, (*siamese.CONFIGS, *transt.CONFIGS), what="Siamese tracker")
-        settings = siamese.CONFIGS[name] if name in siamese.CONFIGS else transt.CONFIGS[name]
-        path = siamese.weights_file(settings) if isinstance(settings, siamese.Config) else transt.weights_file(settings)
+        configs = {**siamese.CONFIGS, **transt.CONFIGS}
+        settings = configs[match_name(source, configs, what="Siamese tracker")]
+        path = trackers.weights_file(settings)
+        assert path is not None  # Siamese trackers have a file
     variables, meta = store.load(path)
     if meta.architecture not in ARCHITECTURES:
         raise UserError(f"{path} is a backbone alone, {meta.architecture}: only whole trackers are exported")

@@ -94,7 +94,7 @@ def _say_weights(console: Console, config: Training, path: Path, prog: str) -> N
 def _devices(options: Options, config: Training) -> str:
     """What a batch is shared out over, and whether cores are left out."""
     count, cores = jax.device_count(), _cores()
-    each = f"{config.batch / count:g} {config.counted} of a step on each"
+    each = f"each takes {config.batch / count:g} of the {config.batch} {config.counted} of a step"
     line = f"devices: {count} x {jax.devices()[0].device_kind}, {each}"
     chosen = options.cpu_devices or "JAX_NUM_CPU_DEVICES" in os.environ
     if chosen or jax.default_backend() != "cpu" or count >= cores:

@@ -15,22 +15,19 @@ from jaxtrack.weights import known, online, published, store
 FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
 _NAMES_IN_A_MESSAGE = 3
 
-TRAININGS: dict[str, tuple[tuple[str, str], ...]] = {
-    "mdnet": (("mdnet_vot58", ""),),
-    "mdnet_small": (("mdnet_procedural", ""),),
-    "rankloc": (("rankloc_vot58", ""),),
-    "rankloc_small": (("rankloc_procedural", ""),),
-    "rpn2t_student": (("rpn2t_student", ""), ("rpn2t_small_student", "rpn2t_small_student")),
-    "rpn2t_teacher": (("rpn_zf_voc", ""),),
-    "rpn2t_small_student": (("rpn2t_small_student", ""),),
-    "rpn2t_small_teacher": (("rpn_small_procedural", ""),),
+TRAININGS = {
+    "mdnet": "mdnet_vot58",
+    "mdnet_small": "mdnet_procedural",
+    "rankloc": "rankloc_vot58",
+    "rankloc_small": "rankloc_procedural",
+    "rpn2t_student": "rpn2t_student",
+    "rpn2t_teacher": "rpn_zf_voc",
+    "rpn2t_small_student": "rpn2t_small_student",
+    "rpn2t_small_teacher": "rpn_small_procedural",
 }
-"""The files of configs/ that train weights, by the name under which trackers look for these.
+"""The files of configs/ that train weights, by the name under which trackers look for these."""
 
-Beside each file stands the network that it trains, where that is another one than such a tracker's own.
-"""
-
-NARROW = {"mdnet": "mdnet_small", "rankloc": "rankloc_small"}
+NARROW = {"mdnet": "mdnet_small", "rankloc": "rankloc_small", "rpn2t_student": "rpn2t_small"}
 """Trackers of the same methods whose weights come with jaxtrack, by the weights that the published networks need."""
 
 
@@ -101,7 +98,7 @@ def _how_to_get(path: Path) -> str:
     name = path.stem
     if name in siamese.SMALL:
         return "train them by `python train.py` (docs/training.md) and name the file by the option weights"
-    ways = [_by_training(*training) for training in TRAININGS.get(name, ())]
+    ways = [_by_training(TRAININGS[name])] if name in TRAININGS else []
     row = next((row for row in known.everything() if row.import_as == name), None)
     if row is not None:
         # MDNet's files in PyTorch are called the same, and do not tell of which of two networks they are.
@@ -112,19 +109,18 @@ def _how_to_get(path: Path) -> str:
     return ", or ".join(ways) or _how_to_get_others(path)
 
 
-def _by_training(config: str, architecture: str) -> str:
-    """The training of a file of configs/, and the tracker's options with which its weights are used."""
-    network = f", and {architecture} by the option architecture" if architecture else ""
+def _by_training(config: str) -> str:
+    """The training of a file of configs/, and what to do with its weights."""
     return (
-        f"train {'a narrow network' if architecture else 'them'} by `python train.py --config configs/{config}.py` and "
-        f"name runs/{config}/{config}{store.SUFFIX} by the option weights{network}"
+        f"train them by `python train.py --config configs/{config}.py` and name runs/{config}/{config}{store.SUFFIX} "
+        "by the option weights"
     )
 
 
 def _how_to_get_others(path: Path) -> str:
     """What to do for weights that no table names."""
     name = path.stem
-    if any(name == config for trainings in TRAININGS.values() for config, _ in trainings):
+    if name in TRAININGS.values():
         return f"train them by `python train.py --config configs/{name}.py`"
     there = {file.stem for folder in _folders() for file in folder.glob(f"*{store.SUFFIX}")}
     names = there.union((row.import_as for row in known.everything()), TRAININGS)

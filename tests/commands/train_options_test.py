@@ -62,7 +62,7 @@ def test_what_the_batch_is_shared_out_over_is_said(monkeypatch):
     config = TrainConfig(batch=12)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(7), raising=False)
     monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
-    found = "devices: 4 x cpu, 3 pairs of a step on each"
+    found = "devices: 4 x cpu, each takes 3 of the 12 pairs of a step"
     assert train._devices(train.Options(), config) == f"{found}; a batch of 7 or 14 would use all of the 7 cores"
     assert train._devices(train.Options(cpu_devices=4), config) == found
 

@@ -57,7 +57,8 @@ def test_it_prints_each_record_and_where_the_weights_are(trained):
     *notices, one, two, where, how = (trained.parent.parent / "printed").read_text().splitlines()
     records = [one, two]
     # Before the first record minutes may go by.
-    assert notices[:2] == ["devices: 4 x cpu, 1 pairs of a step on each", "making the first parameters of tiny"]
+    devices = "devices: 4 x cpu, each takes 1 of the 4 pairs of a step"
+    assert notices[:2] == [devices, "making the first parameters of tiny"]
     assert notices[2] == "making the step of the stage 'whole'"
     # Within seconds, as it comes from the cache, nothing more is said.
     assert notices[3:] in ([], ["compiling the step: up to minutes, where it was never compiled before"])

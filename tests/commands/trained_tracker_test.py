@@ -50,10 +50,8 @@ def test_evaluate_takes_the_command_of_every_config_file(name):
         "mdnet_zf_vot58": "--tracker mdnet_zf --mdnet-zf.weights WEIGHTS",
         "rankloc_procedural": "--tracker rankloc_small --rankloc-small.weights WEIGHTS",
         "rpn_zf_voc": "--tracker rpn2t_teacher --rpn2t-teacher.weights WEIGHTS",
-        "rpn_small_procedural": (
-            "--tracker rpn2t_teacher --rpn2t-teacher.weights WEIGHTS --rpn2t-teacher.architecture rpn2t_small_teacher"
-        ),
-        "rpn2t_small_student": "--tracker rpn2t --rpn2t.weights WEIGHTS --rpn2t.architecture rpn2t_small_student",
+        "rpn_small_procedural": "--tracker rpn2t_small_teacher --rpn2t-small-teacher.weights WEIGHTS",
+        "rpn2t_small_student": "--tracker rpn2t_small --rpn2t-small.weights WEIGHTS",
     }.items(),
 )
 def test_the_command_names_the_tracker_the_file_and_the_network(name, options):

@@ -51,9 +51,8 @@ RANKLOC = (
 )
 STUDENT = (
     "train them by `python train.py --config configs/rpn2t_student.py` and name "
-    "runs/rpn2t_student/rpn2t_student.safetensors by the option weights, or train a narrow network by `python train.py "
-    "--config configs/rpn2t_small_student.py` and name runs/rpn2t_small_student/rpn2t_small_student.safetensors by the "
-    "option weights, and rpn2t_small_student by the option architecture"
+    "runs/rpn2t_student/rpn2t_student.safetensors by the option weights, or take the tracker rpn2t_small, whose "
+    "weights come with jaxtrack"
 )
 TEACHER = (
     "fetch the published file ZF_faster_rcnn_final from https://github.com/rbgirshick/py-faster-rcnn (folder "
@@ -80,9 +79,14 @@ ANSWERS = {
     "rpn2t_teacher_half": TEACHER,
 }
 ANSWERS |= {
-    f"{name}_small": f"train them by `python train.py --config configs/{name}_procedural.py` and name "
-    f"runs/{name}_procedural/{name}_procedural.safetensors by the option weights"
-    for name in places.NARROW
+    name: f"train them by `python train.py --config configs/{config}.py` and name runs/{config}/{config}.safetensors "
+    "by the option weights"
+    for name, config in {
+        "mdnet_small": "mdnet_procedural",
+        "rankloc_small": "rankloc_procedural",
+        "rpn2t_small": "rpn2t_small_student",
+        "rpn2t_small_teacher": "rpn_small_procedural",
+    }.items()
 }
 TRACKERS = {name: module for module in (mdnet, rpn2t) for name in module.CONFIGS if name != "mdnet_random"}
 
@@ -107,13 +111,15 @@ def trained_by(name):
 @pytest.mark.parametrize("name", TRACKERS)
 def test_the_trainings_that_a_tracker_names_are_of_networks_that_it_takes(name):
     config = TRACKERS[name].CONFIGS[name]
-    for training, architecture in places.TRAININGS.get(config.weights or config.architecture, ()):
-        wanted = architecture or config.architecture
-        taken = {wanted, *rpn2t_models.FITTING.get(wanted, ())}
-        if wanted in mdnet_models.ARCHITECTURES:
-            taken |= set(mdnet_models.ARCHITECTURES[wanted].files)
-        assert trained_by(training).architecture in taken
-        assert trained_by(training).name == training
+    training = places.TRAININGS.get(config.weights or config.architecture)
+    if training is None:
+        return  # published weights alone
+    wanted = config.architecture
+    taken = {wanted, *rpn2t_models.FITTING.get(wanted, ())}
+    if wanted in mdnet_models.ARCHITECTURES:
+        taken |= set(mdnet_models.ARCHITECTURES[wanted].files)
+    assert trained_by(training).architecture in taken
+    assert trained_by(training).name == training
 
 
 def test_what_such_a_training_begins_with_is_answered_with_its_own_training(folders):

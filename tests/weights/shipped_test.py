@@ -13,7 +13,7 @@ import pytest
 
 from jaxtrack.commands import train
 from jaxtrack.evaluation import provenance
-from jaxtrack.models import mdnet, siamese
+from jaxtrack.models import mdnet, rpn2t, siamese
 from jaxtrack.weights import places, shapes, store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ def test_a_shipped_file_is_small_and_whole_and_says_how_it_was_made(path):
     assert path.stat().st_size <= LARGEST_BYTES
     variables, meta = store.load(path)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == meta.sha256
-    assert meta.architecture in {**siamese.ARCHITECTURES, **mdnet.ARCHITECTURES}
+    assert meta.architecture in {**siamese.ARCHITECTURES, **mdnet.ARCHITECTURES, **rpn2t.ARCHITECTURES}
     assert all(np.isfinite(array).all() for array in shapes.flatten(variables).values())
     assert meta.trained
     assert re.fullmatch(r"\d+\.\d+\.\d+", meta.jaxtrack)
