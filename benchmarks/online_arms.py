@@ -1,7 +1,7 @@
 """What `online_study.py` runs: groups of arms, each a configuration of a tracker, and the targets of each group."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from targets import APART, CHOICE
@@ -19,6 +19,8 @@ TRAINED = ("mdnet", "rankloc")
 TEACHER_FRAMES, FEW_FRAMES = 50, 15
 # That of 0.8 is the same as that of 0.7, the default.
 THRESHOLDS = (0.5, 0.6, 0.9)
+# Beside 0.1, the default; no paper names one.
+MARGINS = (0.05, 0.3, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,14 @@ def at_threshold(config: rpn2t.Config, threshold: float) -> rpn2t.Config:
     return dataclasses.replace(config, loss=dataclasses.replace(config.loss, threshold=threshold))
 
 
+def without_regression(arm: Arm) -> Arm:
+    """The same tracker that shows the boxes it goes on from (R16, P6)."""
+    framework = arm.config.framework
+    regression = dataclasses.replace(framework.regression, samples=0)
+    config = dataclasses.replace(arm.config, framework=dataclasses.replace(framework, regression=regression))
+    return dataclasses.replace(arm, name=f"{arm.name}_no_regression", config=config)
+
+
 def groups(
     weights: Weights, *, reduced: bool = False, small: bool = False, only: Iterable[str] = ()
 ) -> tuple[Group, ...]:
@@ -100,21 +110,27 @@ def groups(
     Args:
       weights: of the trackers.
       reduced: a part of them.
-      small: MDNet and RankLoc on the narrow network that comes with jaxtrack.
+      small: MDNet, RankLoc and RPN2T on the narrow networks that come with jaxtrack.
       only: names of the tables; by default all.
     """
     mdnet_arm, rankloc = (_arm(f"{name}_small" if small else name, getattr(weights, name)) for name in TRAINED)
     seeds, few = (1, FEW_FRAMES) if reduced else (3, None)
     targets, ablation = (TWO, TWO) if reduced else (CHOICE + APART, FIVE)
     slow, clips = (TWO[:1], TWO[:1]) if reduced else (FIVE, TWO)
-    student, teacher, half = _rpn2t(weights)
+    student, teacher, half = _rpn2t(weights, small=small)
     losses = (*_losses(student), *(() if reduced else _thresholds(student)))
+    open_points = (
+        Group("margins", "RankLoc's margin", ablation, (rankloc, *_margins(rankloc))),
+        Group("boxes", "RankLoc without box regression", ablation, (rankloc, without_regression(rankloc))),
+        Group("student_boxes", "RPN2T's student without box regression", slow, (student, without_regression(student))),
+    )
     made = (
         Group("trackers", "MDNet and RankLoc", targets, (mdnet_arm, rankloc)),
         Group("parts", "RankLoc's parts, MDNet and random features", ablation, _parts(mdnet_arm, rankloc, seeds)),
         Group("backbones", "MDNet on other backbones, all of random weights", ablation, _backbones(deep=not reduced)),
         Group("losses", "RPN2T's student: what it learns by", slow, losses, few),
         Group("half", "The teacher on half the input beside the student", slow, (student, half), few),
+        *(() if reduced else open_points),
         Group("teacher", "RPN2T's teacher on clips", clips, (teacher, student, half), few or TEACHER_FRAMES),
     )
     if unknown := set(only) - {group.name for group in made}:
@@ -144,24 +160,33 @@ def _parts(floor: Arm, rankloc: Arm, seeds: int) -> tuple[Arm, ...]:
     )
 
 
+def _margins(rankloc: Arm) -> Iterator[Arm]:
+    """Other margins of the ranking loss (R2)."""
+    for margin in MARGINS:
+        loss = dataclasses.replace(rankloc.config.loss, margin=margin)
+        config = dataclasses.replace(rankloc.config, loss=loss)
+        yield dataclasses.replace(rankloc, name=f"{rankloc.name}_margin_{margin:g}", config=config)
+
+
 def _backbones(*, deep: bool) -> tuple[Arm, ...]:
     names = [name for name in BACKBONES if deep or not name.startswith("vgg")]
     others = [_arm(f"mdnet_{name}", RANDOM) for name in names]
     return (_arm("mdnet_random", ""), *(dataclasses.replace(arm, name=f"{arm.name}_random") for arm in others))
 
 
-def _rpn2t(weights: Weights) -> tuple[Arm, Arm, Arm]:
+def _rpn2t(weights: Weights, *, small: bool = False) -> tuple[Arm, Arm, Arm]:
     """Student, teacher, and the latter at half the input."""
-    teacher = _arm("rpn2t_teacher", weights.teacher)
-    half = Arm("rpn2t_teacher_half", "rpn2t_teacher_half", at_half(teacher.config))
-    return _arm("rpn2t", weights.student), teacher, half
+    name = "rpn2t_small" if small else "rpn2t"
+    teacher = _arm(f"{name}_teacher", weights.teacher)
+    half = Arm(f"{teacher.name}_half", teacher.tracker, at_half(teacher.config))
+    return _arm(name, weights.student), teacher, half
 
 
 def _losses(student: Arm) -> tuple[Arm, ...]:
     """Both losses, and each alone."""
-    alone = ("rpn2t_mask_only", "rpn2t_all_positions")
-    configs = {name: dataclasses.replace(student.config, loss=rpn2t.CONFIGS[name].loss) for name in alone}
-    return (student, *(Arm(name, name, config) for name, config in configs.items()))
+    losses = {name: rpn2t.CONFIGS[f"rpn2t_{name}"].loss for name in ("mask_only", "all_positions")}
+    configs = {name: dataclasses.replace(student.config, loss=loss) for name, loss in losses.items()}
+    return (student, *(Arm(f"{student.name}_{name}", student.tracker, config) for name, config in configs.items()))
 
 
 def _thresholds(student: Arm) -> tuple[Arm, ...]:

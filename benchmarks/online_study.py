@@ -7,7 +7,8 @@
     python benchmarks/online_study.py --data-dir DATA --out online_study --tables
 
 The trackers once on all 13 targets; on five of them (486 frames) RankLoc's parts with three seeds, backbones with
-random weights, RPN2T's losses, thresholds and the teacher at half the input; the teacher on two clips of 50 frames.
+random weights, RPN2T's losses, thresholds and the teacher at half the input; what the papers leave open, RankLoc's
+margin and box regression of both; the teacher on two clips of 50 frames.
 What is stored is not run again: killed at any moment, the same command goes on. `--hours` measures a frame of each
 network, with random weights, and says how long all of it takes here; `--reduced` is a selection for an hour or so;
 `--tables` runs nothing and prints what there is.
@@ -55,9 +56,9 @@ class Options:
     weights: Weights = Weights()
     """Other weights than the trackers' own."""
     small: bool = False
-    """MDNet and RankLoc on the narrow network whose weights come with jaxtrack."""
+    """MDNet, RankLoc and RPN2T on the narrow networks whose weights come with jaxtrack."""
     only: tuple[str, ...] = ()
-    """These tables alone, of trackers, parts, backbones, losses, half and teacher."""
+    """These tables alone, of trackers, parts, backbones, losses, half, margins, boxes, student_boxes and teacher."""
     reduced: bool = False
     """Less of everything."""
     hours: bool = False

@@ -127,6 +127,12 @@ def decode_cxcywh(box_cxcywh: Array, offsets: Array) -> Array:
     return xp.concatenate([centre, sides * xp.exp(offsets[..., 2:])], axis=-1)
 
 
+def enlarged(box: Array, factor: float) -> Array:
+    """The box about the same centre whose sides are `factor` times as long; `[..., 4]` to `[..., 4]`."""
+    xp, sides = _namespace(box), factor * box[..., 2:]
+    return xp.concatenate([box[..., :2] + (box[..., 2:] - sides) / 2, sides], axis=-1)
+
+
 def clip(box: Array, size: Array) -> Array:
     """The part of a box inside an image; a box wholly outside becomes one of zero size on the border.
 

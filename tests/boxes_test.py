@@ -26,6 +26,23 @@ def test_corner_and_centre_form_of_a_box_worked_by_hand():
 
 
 @pytest.mark.parametrize(
+    ("factor", "sides"),
+    [(107 / 75, (57.067, 114.133)), (139 / 107, (51.963, 103.925)), (203 / 171, (47.485, 94.971))],
+)
+def test_the_regions_that_networks_see_about_a_box(factor, sides):
+    """mdnet_family.md, section 5, vectors 2 and 4: the Matlab code's rule, PyTorch's, RPN2T's."""
+    found = boxes.enlarged(np.array([100.0, 50.0, 40.0, 80.0]), factor)
+    np.testing.assert_allclose(found[2:], sides, atol=5e-4)
+    np.testing.assert_allclose(found[:2] + found[2:] / 2, [120, 90])
+
+
+def test_rounded_to_pixels_a_region_has_the_matlab_codes_corners():
+    """mdnet_family.md, section 5, vector 2; jax arrays and leading axes as well."""
+    region = boxes.enlarged(jnp.asarray([[[100.0, 50.0, 40.0, 80.0]]]), 107 / 75)
+    np.testing.assert_array_equal(np.round(boxes.xyxy_from_box(region)), [[[91, 33, 149, 147]]])
+
+
+@pytest.mark.parametrize(
     ("in_file", "origin", "ours"),
     [
         ((1, 1, 2, 3), 1, (0, 0, 2, 3)),  # MATLAB's first pixel is 1

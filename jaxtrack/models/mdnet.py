@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxtrack import boxes as boxes_lib
 from jaxtrack import images
 from jaxtrack.images import Frame
 from jaxtrack.models import backbones, vgg_m
@@ -68,9 +69,8 @@ def crops(architecture: Architecture, frame: Frame, boxes: jax.Array) -> jax.Arr
     side, fill = architecture.input_px, jnp.asarray(architecture.mean_rgb, jnp.float32)
 
     def one(box: jax.Array) -> jax.Array:
-        extent = architecture.context * box[2:]
-        around = jnp.concatenate([box[:2] + (box[2:] - extent) / 2, extent])
-        return images.crop(frame.pixels, frame.size, around, (side, side), fill) - fill[None, None]
+        region = boxes_lib.enlarged(box, architecture.context)
+        return images.crop(frame.pixels, frame.size, region, (side, side), fill) - fill[None, None]
 
     return jax.vmap(one)(boxes)
 

@@ -52,10 +52,13 @@ class AnchorHead(nn.Module):
 
 
 class ProposalHead(nn.Module):
-    """The head of Faster R-CNN's region proposal network."""
+    """The head of Faster R-CNN's region proposal network.
+
+    Attributes:
+      width: channels of its 3 x 3 convolution.
+    """
 
     width: int = WIDTH
-    anchors: int = ANCHORS
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -65,12 +68,12 @@ class ProposalHead(nn.Module):
           x: `float32 [B, h, w, C]`, conv5 after ReLU.
 
         Returns:
-          `[B, h, w, 2, anchors]`, background first, before any softmax; and `[B, h, w, anchors, 4]`.
+          `[B, h, w, 2, 9]`, background first, before any softmax; and `[B, h, w, 9, 4]`.
         """
         x = nn.relu(Conv(self.width, 3, 1, 1, name="conv", **_NEW)(x))
-        scores = Conv(2 * self.anchors, name="scores", **_NEW)(x)
-        deltas = Conv(4 * self.anchors, name="deltas", **_NEW)(x)
-        return scores.reshape(*x.shape[:3], 2, self.anchors), deltas.reshape(*x.shape[:3], self.anchors, 4)
+        scores = Conv(2 * ANCHORS, name="scores", **_NEW)(x)
+        deltas = Conv(4 * ANCHORS, name="deltas", **_NEW)(x)
+        return scores.reshape(*x.shape[:3], 2, ANCHORS), deltas.reshape(*x.shape[:3], ANCHORS, 4)
 
 
 def anchor_overlaps(cells: int = CELLS, anchor_px: float = ANCHOR_PX) -> np.ndarray:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack import images
+from jaxtrack import boxes, images
 from jaxtrack.images import Frame
 from jaxtrack.models import rpn, zf
 from jaxtrack.models.rpn import AnchorHead
@@ -37,12 +37,14 @@ class Architecture:
       head: its module, maps to two pairs of scores in each cell.
       input_px: side of a crop.
       cells: side of its map.
+      mean_rgb: what is subtracted from the channels of an image, and the colour outside of it; 0..255.
     """
 
     backbone: ZF = ZF()
     head: AnchorHead = AnchorHead()
     input_px: int = zf.TEACHER_PX
     cells: int = rpn.CELLS
+    mean_rgb: tuple[float, float, float] = zf.MEAN_RGB
 
     def mask(self, threshold: float) -> np.ndarray:
         """The cells whose anchors overlap a centred target by at least a threshold, `bool [cells, cells]`."""
@@ -81,11 +83,9 @@ SCORES = ("masked_scores", "all_scores")
 
 def crop(architecture: Architecture, frame: Frame, box: jax.Array) -> jax.Array:
     """A box `[4]` of a frame as the backbone wants it, `float32 [S, S, 3]`: RGB minus its mean, 0 outside the image."""
-    mean = jnp.asarray(zf.MEAN_RGB, jnp.float32)
-    extent = CONTEXT * box[2:]
-    around = jnp.concatenate([box[:2] + (box[2:] - extent) / 2, extent])
-    side = architecture.input_px
-    return images.crop(frame.pixels, frame.size, around, (side, side), mean) - mean[None, None]
+    mean, side = jnp.asarray(architecture.mean_rgb, jnp.float32), architecture.input_px
+    region = boxes.enlarged(box, CONTEXT)
+    return images.crop(frame.pixels, frame.size, region, (side, side), mean) - mean[None, None]
 
 
 def features(

@@ -149,6 +149,15 @@ def with_new_branch(params: Mapping[str, Any], key: jax.Array, *, location: bool
     return {**embedding(params), "fc6": fc6}
 
 
+def location_norm(params: Mapping[str, Any], branch: int | jax.Array = 0) -> jax.Array:
+    """Of a head's parameters, the norm of the weights that a branch gives the location feature, `float32 []`.
+
+    It tells how much is learnt by where targets lie, which holds no longer where they move.
+    """
+    weights = params["fc6"]["kernel"][branch, -LOCATION:]  # [4, 2]
+    return jnp.sqrt(jnp.sum(weights * weights))
+
+
 def embedding(params: Mapping[str, Any]) -> dict[str, Any]:
     """The hidden layers of a head's parameters: what videos share."""
     return {name: params[name] for name in EMBEDDINGS if name in params}

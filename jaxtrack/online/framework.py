@@ -27,6 +27,11 @@ from jaxtrack.online.sample_boxes import Reference, Sampling
 from jaxtrack.tracker import Prediction
 
 
+def _no_diagnostics(head: Any) -> dict[str, jax.Array]:
+    del head
+    return {}
+
+
 class Model(NamedTuple):
     """What a tracker asks of its network.
 
@@ -36,6 +41,7 @@ class Model(NamedTuple):
       loss: (trained parameters, `Samples` of a batch, labels `int32 [B]`, key of dropout) to `float32 []`.
       flat: features to what box regression sees, `[N, D]`.
       location: (boxes `[N, 4]`, image size `[2]`) to the location feature, `float32 [N, 4]`.
+      diagnostics: trained parameters to named arrays that a frame's prediction shows beside the framework's own.
     """
 
     features: Callable[[Any, Frame, jax.Array], jax.Array]
@@ -43,6 +49,7 @@ class Model(NamedTuple):
     loss: Callable[[Any, Samples, jax.Array, jax.Array], jax.Array]
     flat: Callable[[jax.Array], jax.Array]
     location: Callable[[jax.Array, jax.Array], jax.Array]
+    diagnostics: Callable[[Any], dict[str, jax.Array]] = _no_diagnostics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +253,7 @@ def step(config: Framework, model: Model, fixed: Any, state: State, frame: Frame
     state = _collect(config, model, fixed, state, frame, collect_key, found)
     state, report = _learn(config, model, state, learn_key, found)
     diagnostics = {"found": found, "loss": report.loss, "iterations": report.iterations}
+    diagnostics |= model.diagnostics(state.head)
     return dataclasses.replace(state, frame=state.frame + 1), Prediction(shown, score, diagnostics)
 
 

@@ -70,19 +70,17 @@ class Mining:
             check_numbers(self, positive=("clip_norm",))
 
 
-PROFILES = {
-    "mdnet_paper": Mining(),
-    "mdnet_py2019": Mining(
-        first_iterations=50,
-        first_rate=5e-4,
-        iterations=15,
-        rate=1e-3,
-        bias_factor=1.0,
-        bias_decay=True,
-        persistent=True,
-        clip_norm=10.0,
-    ),
-}
+PY_MDNET = Mining(
+    first_iterations=50,
+    first_rate=5e-4,
+    iterations=15,
+    rate=1e-3,
+    bias_factor=1.0,
+    bias_decay=True,
+    persistent=True,
+    clip_norm=10.0,
+)
+"""Those of the PyTorch program of 2019."""
 
 
 class Report(NamedTuple):

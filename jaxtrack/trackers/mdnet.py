@@ -19,6 +19,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from jaxtrack import boxes as boxes_lib
 from jaxtrack.data.naming import Named
 from jaxtrack.errors import check_choices, check_numbers
 from jaxtrack.losses import margin_ranking
@@ -28,7 +29,7 @@ from jaxtrack.online import loading
 from jaxtrack.online.frame_memory import Samples
 from jaxtrack.online.framework import Framework, Memory, Model, Regression, Sampling, Search
 from jaxtrack.online.loading import RANDOM
-from jaxtrack.online.mining import PROFILES, Mining
+from jaxtrack.online.mining import PY_MDNET, Mining
 from jaxtrack.tracker import Tracker, explain_params
 
 Location = Literal["none", "normalised", "printed"]
@@ -145,7 +146,7 @@ CONFIGS = Named(
             weights="mdnet_py2019",
             framework=Framework(
                 sampling=Sampling(positive_scale=1.3, first_negative_scale=1.6, negative_scale=1.3),
-                mining=PROFILES["mdnet_py2019"],
+                mining=PY_MDNET,
                 memory=Memory(negative_frames=30, short_frames=30),
                 regression=Regression(constant="free", reference="pytorch"),
             ),
@@ -192,20 +193,23 @@ def model_of(config: Config, architecture: models.Architecture) -> Model:
         scores = outputs(params, samples, key)
         return margin_ranking.rankloc_loss(scores, labels, samples.overlap, **weights, **loss)
 
+    def diagnostics(params: Any) -> dict[str, jax.Array]:
+        return {} if config.location == "none" else {"location_norm": vgg_m.location_norm(params)}
+
     return Model(
         features=functools.partial(models.features, architecture),
         score=lambda params, samples: outputs(params, samples, None)[:, 1],
         loss=batch_loss,
         flat=lambda features: features,
         location=functools.partial(_location, config, architecture),
+        diagnostics=diagnostics,
     )
 
 
 def _location(config: Config, architecture: models.Architecture, boxes: jax.Array, size: jax.Array) -> jax.Array:
     """The location feature of boxes `[N, 4]` in an image of `size [2]`, (height, width); `[N, 4]`."""
     if config.location_of == "crop":
-        extent = architecture.context * boxes[:, 2:]
-        boxes = jnp.concatenate([boxes[:, :2] + (boxes[:, 2:] - extent) / 2, extent], axis=1)
+        boxes = boxes_lib.enlarged(boxes, architecture.context)
     width_height = size.astype(jnp.float32)[::-1]
     corner_unit = jnp.ones((2,), jnp.float32) if config.location == "printed" else width_height
     return boxes / jnp.concatenate([corner_unit, width_height])[None]

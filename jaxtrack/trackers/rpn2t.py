@@ -78,6 +78,9 @@ class Config:
     weights: str = dataclasses.field(default="", metadata={"identity": False})
     """A .safetensors file, or the name of one in $JAXTRACK_WEIGHTS, ./weights or among those that come with jaxtrack;
     by default the architecture's name. "random" takes random numbers."""
+    mean_rgb: tuple[float, float, float] | None = None
+    """What is subtracted from red, green and blue, in 0..255, which is also the colour outside of the image; None for
+    the means of py-faster-rcnn's weights. It is that of the weights in use: other programs have others."""
     framework: Framework = Framework(mining=Mining(fast_layers=models.SCORES), memory=Memory(half=True))
     """How it tracks and learns: what learns fast (P4), box regression (P6), how samples are kept (P7)."""
     loss: Loss = Loss()
@@ -88,9 +91,12 @@ class Config:
     """Share of the 3 x 3 convolution's outputs that is dropped while it learns (P5); the paper mentions none."""
 
     def __post_init__(self) -> None:
-        """Refuses layers that there are not, and a dropout of everything."""
+        """Refuses layers and colours that there are not, and a dropout of everything."""
         loading.check_dropout(self)
         loading.check_layers(self.framework, ("conv", *models.SCORES))
+        mean = self.mean_rgb
+        if mean is not None and (len(mean) != 3 or not all(0 <= each <= 255 for each in mean)):
+            raise UserError(f"mean_rgb of Config must be three numbers from 0 to 255, not {mean}")
 
 
 CONFIGS = Named(
@@ -101,6 +107,8 @@ CONFIGS = Named(
         "rpn2t_teacher_half": Config(architecture="rpn2t_teacher_half", weights="rpn2t_teacher"),
         "rpn2t_mask_only": Config(loss=Loss(beta=0.0)),
         "rpn2t_all_positions": Config(loss=Loss(alpha=0.0)),
+        "rpn2t_small": Config(architecture="rpn2t_small_student"),
+        "rpn2t_small_teacher": Config(architecture="rpn2t_small_teacher"),
     },
 )
 
@@ -122,9 +130,8 @@ def make_tracker(config: Config, architecture: models.Architecture) -> Tracker:
 def model_of(config: Config, architecture: models.Architecture) -> Model:
     """What the framework asks of the network."""
     loss, mask = config.loss, architecture.mask(config.loss.threshold)
-    architecture = dataclasses.replace(
-        architecture, head=dataclasses.replace(architecture.head, dropout=config.dropout)
-    )
+    head = dataclasses.replace(architecture.head, dropout=config.dropout)
+    architecture = dataclasses.replace(architecture, head=head, mean_rgb=config.mean_rgb or architecture.mean_rgb)
     weights = {"alpha": loss.alpha, "beta": loss.beta}
 
     def score(head: Any, samples: Samples) -> jax.Array:

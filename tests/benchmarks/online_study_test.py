@@ -23,6 +23,8 @@ from jaxtrack.trackers import mdnet, rpn2t
 
 FULL, REDUCED = groups(Weights()), groups(Weights(), reduced=True)
 
+LOSSES = {arm.name for group in FULL if group.name == "losses" for arm in group.arms}
+
 
 def arms(wanted):
     return {(group.title, arm.name): arm for group in wanted for arm in group.arms}
@@ -69,6 +71,21 @@ def test_thresholds_change_the_mask_and_nothing_else():
     np.testing.assert_array_equal(*masks)  # so that 0.8 need not be run
 
 
+def test_what_the_papers_leave_open_is_run_too():
+    """mdnet_family.md: R2 names the margins, R16 and P6 want box regression on and off."""
+    found = {group.name: group for group in FULL}
+    base = mdnet.CONFIGS["rankloc"]
+    margins = {arm.config.loss.margin: arm.config for arm in found["margins"].arms}
+    assert margins.keys() == {None, 0.05, 0.3, 1.0}
+    for margin, config in margins.items():
+        assert config == dataclasses.replace(base, loss=dataclasses.replace(base.loss, margin=margin))
+    for name in ("boxes", "student_boxes"):
+        on, off = (arm.config.framework for arm in found[name].arms)
+        assert (on.regression.samples, off.regression.samples) == (1000, 0)
+        assert dataclasses.replace(off, regression=on.regression) == on
+    assert [found[name].arms[0].name for name in ("margins", "boxes", "student_boxes")] == ["rankloc"] * 2 + ["rpn2t"]
+
+
 def test_backbones_are_compared_with_random_weights():
     for arm in arms(FULL).values():
         if arm.name.endswith("_random"):
@@ -95,7 +112,7 @@ def test_the_reduced_study_is_a_part_of_the_other_without_what_takes_longest():
 
 def test_tables_are_chosen_by_their_names():
     assert [group.name for group in groups(Weights(), only=("half", "trackers"))] == ["trackers", "half"]
-    with pytest.raises(UserError, match=r"^no table parts_of: there are trackers, parts, backbones, losses, half, tea"):
+    with pytest.raises(UserError, match=r"^no table parts_of: there are trackers, parts, backbones, losses, half, mar"):
         groups(Weights(), only=("parts_of",))
 
 
@@ -113,6 +130,20 @@ def test_the_narrow_trackers_lose_the_same_parts_as_the_others():
     whole = {name: arm.config for (_, name), arm in arms(FULL).items()}
     for name in ("rankloc_no_ranking", "rankloc_no_location", "mdnet_random"):
         assert whole[name] == mdnet.CONFIGS[name]
+
+
+def test_the_narrow_student_and_teacher_are_compared_as_the_others_are():
+    wanted = {group.name: group for group in groups(Weights(), small=True, only=("losses", "half", "teacher"))}
+    small = rpn2t.CONFIGS["rpn2t_small"]
+    losses = {arm.name: arm.config for arm in wanted["losses"].arms}
+    assert losses["rpn2t_small"] == small
+    assert losses["rpn2t_small_mask_only"] == dataclasses.replace(small, loss=rpn2t.Loss(beta=0.0))
+    assert losses["rpn2t_small_all_positions"] == dataclasses.replace(small, loss=rpn2t.Loss(alpha=0.0))
+    assert set(losses) == {name.replace("rpn2t", "rpn2t_small") for _, name in arms(FULL) if name in LOSSES}
+    teacher, student, half = (arm.config for arm in wanted["teacher"].arms)
+    assert (teacher, student) == (rpn2t.CONFIGS["rpn2t_small_teacher"], small)
+    assert half.architecture == "rpn2t_small_teacher_half"
+    assert half.weights == teacher.architecture, "it has no weights of its own"
 
 
 # --- weights -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """MDNet's other backbones: maps of 3 x 3 cells, the layers of PyTorch's networks without padding."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,9 @@ from jaxtrack.models.vgg import VGG
 from jaxtrack.models.vgg_m import VGGM
 
 NAMES = sorted(BACKBONES)
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "mdnet.md"
+TITLES = {"alexnet": "AlexNet", "zf": "ZF", "vgg16": "VGG-16", "vgg19": "VGG-19"}
+POOLINGS = {(3, 2), (2, 2)}
 # Kernel and stride of each layer on the way to the last map, poolings in capitals.
 _VGG = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}
 LAYERS = {
@@ -57,6 +62,22 @@ def test_a_crop_gives_3_by_3_cells_and_no_pixel_is_left_over(name):
     assert out.shape == (1, side, side, {"vgg16": 512, "vgg19": 512}.get(name, 384)) == (1, 3, 3, out.shape[3])
 
 
+def test_a_crop_costs_what_the_documentation_says():
+    """Two operations for a product and its sum, in all convolutions of a crop."""
+    [told] = [line for line in DOCS.read_text("utf-8").splitlines() if line.startswith("A crop takes ")]
+    layers = {"VGG-M": ("vggm", LAYERS["zf"])} | {TITLES[name]: (name, LAYERS[name]) for name in NAMES}
+    for title, (name, chain) in layers.items():
+        architecture = mdnet.ARCHITECTURES[f"mdnet_{name}"]
+        kernels = [layer["kernel"].shape for layer in mdnet.shapes(architecture)["params"]["backbone"].values()]
+        side, work, sizes = architecture.input_px, 0, iter(kernels)
+        for kernel, stride in chain:
+            side = (side - kernel) // stride + 1
+            if (kernel, stride) not in POOLINGS:
+                work += 2 * side**2 * np.prod(next(sizes))
+        shown = f"{work / 1e9:.2f}" if work < 1e9 else f"{work / 1e9:.1f}"
+        assert re.search(rf"{shown} (GFLOP )?in [^,]*{title}", told), (title, work)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_crop_has_mdnets_16_pixels_around_the_box(name):
     """Specification 2.3: w_e = w S / (S - 2 p) with p = 16; of VGG-M 107 / 75."""
@@ -83,9 +104,8 @@ def test_it_computes_what_torchs_layers_do(name):
     params = random_params(network, image)
     x = torch.tensor(image.transpose(0, 3, 1, 2))
     layers = iter(params.values())
-    pooled = {(3, 2), (2, 2)}
     for i, (kernel, stride) in enumerate(LAYERS[name]):
-        if (kernel, stride) in pooled:
+        if (kernel, stride) in POOLINGS:
             if name == "zf":
                 x = x * (1 + 5e-5 * functional.avg_pool2d(x**2, 3, 1, 1)) ** -0.75
             x = functional.max_pool2d(x, kernel, stride)

@@ -10,7 +10,7 @@ from scipy import stats
 from jaxtrack import UserError
 from jaxtrack.online import frame_memory, mining
 from jaxtrack.online.frame_memory import Samples
-from jaxtrack.online.mining import PROFILES, Mining
+from jaxtrack.online.mining import PY_MDNET, Mining
 
 stream = jax.jit(mining.stream, static_argnames="count")
 
@@ -170,7 +170,7 @@ def test_training_is_that_of_a_plain_loop(config):
 
 
 def test_the_first_frame_and_later_ones_have_the_numbers_of_the_specification():
-    paper, released = PROFILES["mdnet_paper"], PROFILES["mdnet_py2019"]
+    paper, released = Mining(), PY_MDNET
     for config in (paper, released):
         assert (config.positives, config.negatives, config.candidates) == (32, 96, 1024)
         assert (config.momentum, config.weight_decay, config.fast_factor) == (0.9, 5e-4, 10)

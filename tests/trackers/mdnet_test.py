@@ -88,6 +88,19 @@ def test_only_the_fully_connected_layers_are_in_the_state_and_all_of_them_learn(
         np.testing.assert_array_equal(leaf, old)
 
 
+def test_it_says_how_much_the_location_feature_weighs(track, params):
+    """The four last rows of fc6; they start with a deviation of 0.01 and grow as they are learnt."""
+    norms = track.diagnostics["location_norm"]
+    assert norms.shape == (9,)
+    assert (norms > 0.02).all()
+    changed = np.flatnonzero(np.diff(norms)) + 1
+    np.testing.assert_array_equal(changed, np.flatnonzero(track.diagnostics["iterations"]))
+    head = head_of(TINY, True)
+    expected = np.sqrt(np.sum(np.square(np.asarray(head["fc6"]["kernel"])[0, 16:])))
+    for location, shown in (("normalised", {"location_norm": pytest.approx(expected)}), ("none", {})):
+        assert mdnet.model_of(Config(location=location), TINY).diagnostics(head) == shown
+
+
 # --- what the framework asks of the network ------------------------------------------------------------------------
 
 

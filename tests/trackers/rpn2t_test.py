@@ -182,6 +182,20 @@ def test_maps_are_computed_in_the_memorys_type_and_flattened_for_box_regression(
         assert jax.eval_shape(model.flat, maps).shape == (5, 14 * 14 * 6)
 
 
+def test_the_mean_is_that_of_the_weights_in_use(params):
+    """An image that differs as the means do looks the same, also at its border, and to other means it does not."""
+    image, box = np.random.default_rng(0).integers(30, 220, (60, 80, 3), np.uint8), jnp.asarray([[-5.0, 20.0, 30, 30]])
+    shifted = (image + np.asarray([-20, 10, 5])).astype(np.uint8)
+
+    def maps(pixels, mean):
+        features = jax.jit(rpn2t.model_of(Config(mean_rgb=mean), TINY).features)
+        return np.asarray(features(params["backbone"], images.make_frame(pixels), box), np.float32)
+
+    expected, found, wrong = maps(image, None), maps(shifted, (102.7717, 125.9465, 107.9801)), maps(shifted, None)
+    np.testing.assert_allclose(found, expected, atol=0.02 * expected.max())
+    assert np.abs(wrong - expected).max() > 0.1 * expected.max()
+
+
 # --- configurations ------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +302,11 @@ def test_the_teacher_takes_a_region_proposal_networks_weights_and_the_student_on
         (lambda: Loss(over="median"), "over of Loss must be one of mean, sum, not 'median'"),
         (lambda: Config(dropout=-0.1), "dropout of Config must be"),
         (lambda: Config(dropout=1.0), "dropout of Config must be less than 1"),
+        (
+            lambda: Config(mean_rgb=(1.0, 2.0)),
+            r"mean_rgb of Config must be three numbers from 0 to 255, not \(1.0, 2.0",
+        ),  # type: ignore[arg-type]
+        (lambda: Config(mean_rgb=(1, 2, 256)), r"mean_rgb of Config must be .* from 0 to 255, not \(1, 2, 256\)"),
         (lambda: Score(weighting="cells"), "weighting of Score must be one of loss, uniform, not 'cells'"),
         (lambda: Score(of="both"), "of of Score must be one of target, difference, not 'both'"),
         (

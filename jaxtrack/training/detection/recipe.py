@@ -51,6 +51,7 @@ class Recipe(NamedTuple):
       bias_factor: of the rate for biases.
       whole: whether the head is kept as a whole, or what a tracker takes of it.
       backbones: see `Task`.
+      mean_rgb: what is subtracted from the channels of an image.
     """
 
     backbone: ZF
@@ -60,6 +61,7 @@ class Recipe(NamedTuple):
     bias_factor: float = 1.0
     whole: bool = False
     backbones: Collection[str] = ()
+    mean_rgb: tuple[float, float, float] = zf.MEAN_RGB
 
     def shapes(self) -> Any:
         """See `Task`."""
@@ -88,7 +90,7 @@ class Recipe(NamedTuple):
         """Scores and offsets in images `uint8 [B, H, W, 3]` whose (height, width) are `int32 [B, 2]`."""
         rows, columns = (jnp.arange(side, dtype=jnp.int32)[None] for side in pixels.shape[1:3])
         within = (rows < size[:, :1])[:, :, None] & (columns < size[:, 1:])[:, None, :]  # [B, H, W]
-        mean = jnp.asarray(zf.MEAN_RGB, jnp.float32)[None, None, None]
+        mean = jnp.asarray(self.mean_rgb, jnp.float32)[None, None, None]
         images = jnp.where(within[..., None], pixels.astype(jnp.float32) - mean, 0.0)
         maps: Any = self.backbone.apply({"params": params["backbone"]}, images)
         # [B, h, w, 2, 9] and [B, h, w, 9, 4]
@@ -162,4 +164,5 @@ def make_recipe(config: DetectionConfig) -> Recipe:
         config.bias_factor,
         whole,
         (rpn2t.PROPOSALS, rpn2t.TEACHER) if published else (),
+        architecture.mean_rgb,
     )

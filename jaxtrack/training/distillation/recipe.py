@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from jaxtrack import boxes as boxes_lib
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame
 from jaxtrack.losses.reduction import Term, combine
@@ -128,8 +128,7 @@ def _variables(teacher: Any) -> Any:
 def _maps(architecture: Architecture, backbone: Any, items: Any, regions: jax.Array) -> jax.Array:
     """The maps of regions `[B, 4]`, one of each image."""
     # A tracker's crop reaches beyond its box; that of the box so much smaller is the region.
-    sides = regions[:, 2:] / np.float32(rpn2t.CONTEXT)
-    boxes = jnp.concatenate([regions[:, :2] + (regions[:, 2:] - sides) / 2, sides], axis=1)
+    boxes = boxes_lib.enlarged(regions, 1 / rpn2t.CONTEXT)
 
     def cut(pixels: jax.Array, size: jax.Array, box: jax.Array) -> jax.Array:
         return rpn2t.crop(architecture, Frame(pixels, size, jnp.zeros((), bool)), box)

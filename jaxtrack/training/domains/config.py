@@ -57,13 +57,16 @@ class Sampling:
     """Farthest shift of the latter in mean sides of the target."""
     negative_scale: float = 1.6
     """Their greatest factor of size."""
+    per_axis: bool = False
+    """Shifts are in widths of the target along x and in heights along y, as in the Matlab code; else in mean sides."""
 
     def __post_init__(self) -> None:
         """Refuses numbers that give no boxes."""
-        names = tuple(field.name for field in dataclasses.fields(self))
+        names = tuple(field.name for field in dataclasses.fields(self) if field.name != "per_axis")
         check_numbers(self, positive=names)
-        if self.positive_iou >= 1 or self.negative_iou >= 1:
-            raise UserError("positive_iou and negative_iou of Sampling must be less than 1")
+        for name in ("positive_iou", "negative_iou"):
+            if getattr(self, name) >= 1:
+                raise UserError(f"{name} of Sampling must be less than 1, not {getattr(self, name):g}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,12 @@ def separation(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Share of pairs of a positive and a negative of which the positive scores higher, ties half; NaN of no pairs."""
+    """Share of pairs of a positive and a negative of which the positive scores higher, ties half; NaN of no pairs.
+
+    Args:
+      scores: `float [N]`.
+      labels: `int [N]`, 1 target, 0 background.
+    """
     positive, negative = scores[labels == 1], np.sort(scores[labels == 0])
     below = np.searchsorted(negative, positive, side="left") + np.searchsorted(negative, positive, side="right")
     return float(below.mean() / (2 * len(negative))) if len(positive) and len(negative) else float("nan")

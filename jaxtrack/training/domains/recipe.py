@@ -12,7 +12,7 @@ from jaxtrack.images import Frame
 from jaxtrack.losses import margin_ranking
 from jaxtrack.losses.reduction import Term, combine
 from jaxtrack.models import mdnet
-from jaxtrack.models.vgg_m import LOCATION, MDNetHead
+from jaxtrack.models.vgg_m import LOCATION, MDNetHead, location_norm
 from jaxtrack.online import samplers
 from jaxtrack.trackers import mdnet as tracker
 from jaxtrack.trackers.mdnet import Ranking
@@ -53,7 +53,9 @@ def draw_samples(config: Sampling, key: jax.Array, box: jax.Array, size: jax.Arr
     keys = jax.random.split(key, 4)
 
     def some(draw_key: jax.Array, choice_key: jax.Array, count: int, draw: tuple, limits: tuple) -> Any:
-        surplus = samplers.uniform(draw_key, box, size, _SURPLUS * count, *draw, limits=_LIMITS)
+        surplus = samplers.uniform(
+            draw_key, box, size, _SURPLUS * count, *draw, limits=_LIMITS, per_axis=config.per_axis
+        )
         index, within = samplers.select(choice_key, surplus, box, count, *limits)
         return surplus[index], within
 
@@ -175,14 +177,8 @@ class Recipe(NamedTuple):
         return share, {**means, "loss": total}
 
     def diagnostics(self, params: Any, items: Any) -> dict[str, jax.Array]:
-        """With the location feature, `location_norm`: of the weights that the branch of the video gives it.
-
-        It tells how much is learnt by where the targets of a video lie, which holds no longer where they move.
-        """
-        if self.location is None:
-            return {}
-        weights = params["head"]["fc6"]["kernel"][items["domain"][0], -LOCATION:]  # [4, 2]
-        return {"location_norm": jnp.sqrt(jnp.sum(weights * weights))}
+        """With the location feature, the `location_norm` of the video's branch."""
+        return {} if self.location is None else {"location_norm": location_norm(params["head"], items["domain"][0])}
 
     def _ranking(self, outputs: jax.Array, labels: jax.Array, overlaps: jax.Array, constants: dict[str, Any]) -> Term:
         """The term over the pairs of all devices' samples, as a function of this device's outputs alone.

@@ -104,6 +104,14 @@ def test_an_object_of_little_overlap_has_its_best_anchors_all_the_same():
     np.testing.assert_array_equal(places[np.flatnonzero(found == 1)], holding)
 
 
+def test_an_object_that_is_an_anchor_is_a_positive_without_offsets():
+    places = anchors.grid(20, 26)
+    number = 9 * (26 * 9 + 12) + 3
+    found, matched = label(Labels(), places, places[number][None], jnp.asarray(SIZE, jnp.int32))
+    assert int(found[number]) == 1
+    np.testing.assert_array_equal(encode(places, matched)[number], np.zeros(4))
+
+
 def test_anchors_that_cross_the_border_are_never_labelled():
     places = anchors.grid(20, 26)
     size = jnp.asarray([200, 250], jnp.int32)

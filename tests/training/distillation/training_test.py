@@ -95,6 +95,9 @@ def test_a_teacher_that_is_not_there_or_is_another_network_is_one_sentence(teach
     with pytest.raises(UserError, match=re.escape(str(missing))):
         loop.train(config, tmp_path / "out", devices=ONE)
     assert not (tmp_path / "out").exists()
+    student = store.save(tmp_path, "student", store.load(teacher)[0], store.Meta("tiny_student", "a test", ""))
+    with pytest.raises(UserError, match=r"student.safetensors holds a student: start of a distillation names its tea"):
+        loop.train(tiny_stills.distillation(start=str(student)), tmp_path / "out", devices=ONE)
     config = tiny_stills.distillation(start=str(teacher), architecture="rpn2t_small_student")
     with pytest.raises(UserError, match="holds tiny_teacher, the training is of rpn2t_small_student"):
         loop.train(config, tmp_path / "out", devices=ONE)

@@ -70,6 +70,18 @@ def test_samples_come_from_the_generators_of_offline_training(drawn):
         assert 0.5 * np.log(scale) < factor[part].max() <= np.log(scale) + 1e-4
 
 
+def test_shifts_may_be_in_the_targets_sides_as_in_the_matlab_code():
+    """A target of 20 x 60 pixels: 2 sides are 40 and 120 pixels, 2 mean sides are 80 both ways."""
+    box = jnp.asarray([150.0, 90.0, 20.0, 60.0])
+    keys = jax.random.split(jax.random.key(0), 200)
+    for per_axis, farthest in ((True, (40, 120)), (False, (80, 80))):
+        config = Sampling(per_axis=per_axis)
+        boxes = jax.jit(jax.vmap(lambda key, c=config: recipes.draw_samples(c, key, box, SIZE).boxes))(keys)[:, 4:]
+        boxes = np.asarray(boxes)
+        shift = np.abs(boxes[..., :2] + boxes[..., 2:] / 2 - [160, 120])
+        np.testing.assert_allclose(shift.max(axis=(0, 1)), farthest, rtol=0.03)
+
+
 def test_where_nothing_is_far_enough_from_the_target_samples_do_not_count():
     """A target that fills the image but for a pixel."""
     box = jnp.asarray([1.0, 1.0, 308.0, 228.0])
@@ -275,7 +287,7 @@ def test_mistakes_are_one_sentence():
         DomainConfig(source=Scenes(4), validation=Scenes(4))
     with pytest.raises(UserError, match="positives of Sampling must be greater than 0, not 0"):
         Sampling(positives=0)
-    with pytest.raises(UserError, match="must be less than 1"):
+    with pytest.raises(UserError, match=r"positive_iou of Sampling must be less than 1, not 1$"):
         Sampling(positive_iou=1.0)
     with pytest.raises(UserError, match="mdnet_smal"):
         recipes.make_recipe(DomainConfig(architecture="mdnet_smal"))
