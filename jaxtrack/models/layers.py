@@ -5,9 +5,11 @@ the published PyTorch networks ("SAME" differs from it at stride 2). Given bfloa
 their parameters are float32 all the same.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -98,6 +100,34 @@ def convolve(
     )
 
 
+def convolve_in_loop(x: jax.Array, kernel: jax.Array, padding: int = 0) -> jax.Array:
+    """`convolve` of stride 1 for what learns inside a loop: on CPUs its gradients are fast there, too.
+
+    XLA has one fast path for convolutions on CPUs. It transposes what has other layouts, as gradients by a kernel have,
+    but not in the body of a loop; there they take dozens of times as long. So they are written in that layout here.
+    """
+    if jax.default_backend() == "cpu":
+        return _in_one_layout(x, kernel, padding)
+    return convolve(x, kernel, padding=padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _in_one_layout(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    return convolve(x, kernel, padding=padding)
+
+
+def _backward(padding: int, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = kept
+    turned = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)  # [h, w, O, C]
+    to_x = convolve(gradient, turned, padding=len(kernel) - 1 - padding)
+    # Channels of x are the samples and samples the channels: the product is [C, h, w, O].
+    to_kernel = convolve(jnp.swapaxes(x, 0, 3), jnp.moveaxis(gradient, 0, 2), padding=padding)
+    return to_x, jnp.moveaxis(to_kernel, 0, 2)
+
+
+_in_one_layout.defvjp(lambda x, kernel, padding: (convolve(x, kernel, padding=padding), (x, kernel)), _backward)
+
+
 def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
     """Maximum over square windows; what padding adds is -inf, never a maximum."""
     around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
@@ -113,7 +143,8 @@ class Conv(nn.Module):
     """A convolution, depth-wise if `groups` is the number of channels in and out.
 
     It has a bias if `use_bias` is set or if it is applied to variables that hold one (a folded normalisation), and
-    its kernel may be a transformed one (`jaxtrack.models.winograd`).
+    its kernel may be a transformed one (`jaxtrack.models.winograd`). With `looped`, for a plain one of stride 1, see
+    `convolve_in_loop`.
     """
 
     features: int
@@ -125,6 +156,7 @@ class Conv(nn.Module):
     use_bias: bool = True
     kernel_init: nn.initializers.Initializer = TORCH_DEFAULT
     bias_init: nn.initializers.Initializer | None = None
+    looped: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -136,6 +168,9 @@ class Conv(nn.Module):
             kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
             if self.groups == x.shape[-1] == self.features:
                 out = depthwise_conv(x, kernel, self.stride, self.padding, self.dilation)
+            elif self.looped:
+                chex.assert_equal((self.stride, self.dilation, self.groups), (1, 1, 1))
+                out = convolve_in_loop(x, kernel, self.padding)
             else:
                 out = convolve(x, kernel, self.stride, self.padding, self.dilation, self.groups)
         if not self.use_bias and not self.has_variable("params", "bias"):

@@ -46,9 +46,10 @@ class AnchorHead(nn.Module):
         Returns:
           `[B, h, w, 2]` twice: of the cells whose anchors match the target (the paper's a_i), and of all cells (q_i).
         """
-        x = nn.relu(Conv(self.width, 3, 1, 1, name="conv", **_NEW)(x))
+        x = nn.relu(Conv(self.width, 3, 1, 1, looped=True, name="conv", **_NEW)(x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return Conv(2, name="masked_scores", **_NEW)(x), Conv(2, name="all_scores", **_NEW)(x)
+        masked, everywhere = (Conv(2, looped=True, name=name, **_NEW)(x) for name in ("masked_scores", "all_scores"))
+        return masked, everywhere
 
 
 class ProposalHead(nn.Module):

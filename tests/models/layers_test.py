@@ -1,3 +1,6 @@
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,3 +121,56 @@ def test_initial_weights_are_pytorchs():
 def test_a_single_level_has_no_number():
     assert layers.level_names(3) == ("2", "3", "4")
     assert layers.level_names(1) == ("only",)
+
+
+# --- gradients inside loops ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("taps", "padding"), [(3, 1), (3, 0), (1, 0), (2, 1)])
+def test_a_convolution_for_loops_has_the_plain_ones_values_and_gradients(taps, padding):
+    def total(convolve, x, kernel):
+        return jnp.sum(jnp.sin(convolve(x, kernel, padding=padding)))
+
+    x, kernel = normal(0, 2, 7, 6, 3), normal(1, taps, taps, 3, 4)
+    for function in (total, jax.grad(total, 1), jax.grad(total, 2)):
+        found, plain = (
+            jax.jit(function, static_argnums=0)(each, x, kernel) for each in (layers.convolve_in_loop, layers.convolve)
+        )
+        np.testing.assert_allclose(found, plain, atol=2e-5)
+
+
+def test_all_convolutions_of_a_loop_that_learns_have_the_layout_of_xlas_fast_path():
+    def learn(convolve, x, kernel):
+        def body(_, kernel):
+            return kernel - jax.grad(lambda k: jnp.sum(jnp.sin(convolve(jnp.sin(convolve(x, k, padding=1)), k))))(
+                kernel
+            )
+
+        return jax.lax.fori_loop(0, 3, body, kernel)
+
+    def layouts(convolve):
+        program = jax.jit(functools.partial(learn, convolve)).lower(normal(0, 2, 9, 9, 4), normal(1, 3, 3, 4, 4))
+        return set(re.findall(r"dim_labels=([\w>-]+)", program.compile().as_text()))
+
+    assert layouts(layers.convolve_in_loop) == {"b01f_01io->b01f"}
+    assert len(layouts(layers.convolve)) > 1, "XLA brings gradients into it itself: convolve_in_loop can go"
+
+
+def test_other_platforms_choose_the_layout_of_a_convolutions_gradients_themselves(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(layers, "_in_one_layout", None)
+    x, kernel = normal(0, 1, 5, 5, 2), normal(1, 3, 3, 2, 2)
+    np.testing.assert_array_equal(layers.convolve_in_loop(x, kernel, 1), layers.convolve(x, kernel, padding=1))
+
+
+def test_a_layer_is_told_whether_it_learns_in_a_loop(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        layers, "convolve_in_loop", lambda *arguments: calls.append(arguments) or layers.convolve(*arguments[:2])
+    )
+    x = normal(0, 1, 5, 5, 2)
+    for looped in (False, True):
+        layers.Conv(3, 3, looped=looped).init(jax.random.key(0), x)
+        assert len(calls) == looped
+    with pytest.raises(AssertionError):
+        layers.Conv(3, 3, 2, looped=True).init(jax.random.key(0), x)
