@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-from targets import CHOICE
+from targets import CHOICE, beginning
 
 from jaxtrack.data import benchmarks
 from jaxtrack.data.sequences import Sequence
@@ -112,9 +112,7 @@ class Beginning(list):
 def measure(config: deeptrack.Config, sequence: Sequence, clip: Beginning, seed: int) -> dict[str, Any]:
     """One run's figures."""
     track = run(deeptrack.tracker(config), {}, clip, sequence.boxes[0], seed)
-    rows = {"boxes": sequence.boxes[: len(clip)], "valid": sequence.valid[: len(clip)]}
-    clipped = dataclasses.replace(sequence, frames=clip, absent=None, cover=None, omitted=None, **rows)
-    score = protocols.score(track.boxes.astype(np.float64), clipped)
+    score = protocols.score(track.boxes.astype(np.float64), beginning(sequence, len(clip)))
     rounds = track.diagnostics["rounds"]
     return {
         "auc": score.auc,

@@ -30,11 +30,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from online_arms import Arm, Group, Weights, groups
+from targets import beginning
 
 from jaxtrack import images, trackers
 from jaxtrack.__main__ import guarded
 from jaxtrack.data import benchmarks
-from jaxtrack.data.sequences import Benchmark, Frames, Sequence
+from jaxtrack.data.sequences import Benchmark
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.evaluation import comparison, store
 from jaxtrack.evaluation.progress import Reporter
@@ -84,27 +85,6 @@ class Progress(Reporter):
 
 
 # --- targets -------------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class First:
-    """The first images of a video."""
-
-    frames: Frames
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.frames[index]
-
-
-def beginning(sequence: Sequence, frames: int | None) -> Sequence:
-    """The first frames of a sequence."""
-    count = len(sequence) if frames is None else min(frames, len(sequence))
-    parts = {"frames": First(sequence.frames, count), "boxes": sequence.boxes[:count], "valid": sequence.valid[:count]}
-    return dataclasses.replace(sequence, **parts)  # type: ignore[arg-type]
 
 
 def benchmark_of(group: Group, data_dir: Path) -> Benchmark:

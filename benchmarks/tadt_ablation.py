@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from targets import APART, CHOICE
+from targets import APART, CHOICE, beginning
 
 from jaxtrack import images, trackers
 from jaxtrack.compilation import Program
@@ -119,11 +119,7 @@ def is_random(config: tadt.Config) -> bool:
 
 def first_frames(sequence: Sequence, count: int) -> Sequence:
     """The beginning of a sequence, under another name."""
-    whole, kept = len(sequence), min(count, len(sequence))
-    arrays = {field.name: getattr(sequence, field.name) for field in dataclasses.fields(sequence)}
-    cut = {name: a[:kept] for name, a in arrays.items() if isinstance(a, np.ndarray) and len(a) == whole}
-    frames = [sequence[i] for i in range(kept)]
-    return dataclasses.replace(sequence, **{**cut, "name": f"{sequence.name}-{count}", "frames": frames})
+    return dataclasses.replace(beginning(sequence, count), name=f"{sequence.name}-{count}")
 
 
 def targets(options: Options) -> Benchmark:

@@ -2,9 +2,9 @@
 
 python train.py --config configs/rpn_small_procedural.py
 
-Hardware: two CPU cores; some 35 minutes, at 0.32 s a step and 0.1 s for each of 1,500 frames. They take 354 MB of
-memory. Has not been run to its end. Its weights are what the tracker `rpn2t_teacher` loads with the architecture
-`rpn2t_small_teacher`. The paper has no number for it.
+Hardware: two CPU cores, 40 minutes beside other work. The frames take 354 MB of memory. Of the validation's objects one
+of the 50 best proposals overlaps 0.752 by a half. Its weights come with jaxtrack, for the tracker
+`rpn2t_small_teacher`; docs/mdnet.md has its numbers. The paper has none for it.
 """
 
 from jaxtrack.training.detection.config import DetectionConfig

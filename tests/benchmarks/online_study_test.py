@@ -185,12 +185,6 @@ def sequence(name="a", length=6):
     return Sequence(name, frames, truth, np.ones(length, bool), frozenset({"OCC"}))
 
 
-def test_the_beginning_of_a_sequence_is_a_sequence():
-    part = online_study.beginning(sequence(), 4)
-    assert (len(part), len(part.frames), part[3][0, 0, 0], part.attributes) == (4, 4, 3, {"OCC"})
-    assert len(online_study.beginning(sequence(), 9)) == len(online_study.beginning(sequence(), None)) == 6
-
-
 def test_clips_are_no_results_of_whole_sequences(monkeypatch, tmp_path):
     whole = Benchmark("otb100", "OTB-100", [sequence("a"), sequence("b", 3)])
     monkeypatch.setattr(online_study.benchmarks, "load", lambda *_: whole)
