@@ -108,12 +108,15 @@ def trained_by(name):
     return module.config()
 
 
-@pytest.mark.parametrize("name", TRACKERS)
-def test_the_trainings_that_a_tracker_names_are_of_networks_that_it_takes(name):
+def weights_of(name):
+    """The name under which a tracker looks for its weights."""
     config = TRACKERS[name].CONFIGS[name]
-    training = places.TRAININGS.get(config.weights or config.architecture)
-    if training is None:
-        return  # published weights alone
+    return config.weights or config.architecture
+
+
+@pytest.mark.parametrize("name", [name for name in TRACKERS if weights_of(name) in places.TRAININGS])
+def test_the_training_that_a_tracker_names_is_of_a_network_that_it_takes(name):
+    config, training = TRACKERS[name].CONFIGS[name], places.TRAININGS[weights_of(name)]
     wanted = config.architecture
     taken = {wanted, *rpn2t_models.FITTING.get(wanted, ())}
     if wanted in mdnet_models.ARCHITECTURES:
