@@ -14,6 +14,7 @@ from jaxtrack.weights import known, online, published, store
 
 FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
 _NAMES_IN_A_MESSAGE = 3
+_BY_OPTION = "by the option weights (--TRACKER.weights FILE)"
 
 TRAININGS = {
     "mdnet": "mdnet_vot58",
@@ -97,7 +98,7 @@ def _how_to_get(path: Path) -> str:
     """What to do for the weights that trackers know by a name."""
     name = path.stem
     if name in siamese.SMALL:
-        return "train them by `python train.py` (docs/training.md) and name the file by the option weights"
+        return f"train them by `python train.py` (docs/training.md) and name the file {_BY_OPTION}"
     ways = [_by_training(TRAININGS[name])] if name in TRAININGS else []
     row = next((row for row in known.everything() if row.import_as == name), None)
     if row is not None:
@@ -113,7 +114,7 @@ def _by_training(config: str) -> str:
     """The training of a file of configs/, and what to do with its weights."""
     return (
         f"train them by `python train.py --config configs/{config}.py` and name runs/{config}/{config}{store.SUFFIX} "
-        "by the option weights"
+        f"{_BY_OPTION}"
     )
 
 
@@ -128,7 +129,7 @@ def _how_to_get_others(path: Path) -> str:
     meant = f"did you mean {' or '.join(close)}? Else " if close else ""
     return (
         f"{meant}fetch one of the published files that `jaxtrack weights list` names, then {_import(path)}, or train "
-        "weights by `python train.py` (docs/training.md) and name the file by the option weights"
+        f"weights by `python train.py` (docs/training.md) and name the file {_BY_OPTION}"
     )
 
 

@@ -41,23 +41,24 @@ VGG_NET = "https://www.vlfeat.org/matconvnet/pretrained, then `jaxtrack weights 
 MDNET = (
     "fetch the published file mdnet_vot-otb from https://github.com/hyseob/MDNet (folder models), then `jaxtrack "
     "weights import FILE --architecture mdnet_vggm --name mdnet --out {}`, or train them by `python train.py --config "
-    "configs/mdnet_vot58.py` and name runs/mdnet_vot58/mdnet_vot58.safetensors by the option weights, or take the "
-    "tracker mdnet_small, whose weights come with jaxtrack"
+    "configs/mdnet_vot58.py` and name runs/mdnet_vot58/mdnet_vot58.safetensors by the option weights "
+    "(--TRACKER.weights FILE), or take the tracker mdnet_small, whose weights come with jaxtrack"
 )
 RANKLOC = (
     "train them by `python train.py --config configs/rankloc_vot58.py` and name "
-    "runs/rankloc_vot58/rankloc_vot58.safetensors by the option weights, or take the tracker rankloc_small, whose "
-    "weights come with jaxtrack"
+    "runs/rankloc_vot58/rankloc_vot58.safetensors by the option weights "
+    "(--TRACKER.weights FILE), or take the tracker rankloc_small, whose weights come with jaxtrack"
 )
 STUDENT = (
     "train them by `python train.py --config configs/rpn2t_student.py` and name "
-    "runs/rpn2t_student/rpn2t_student.safetensors by the option weights, or take the tracker rpn2t_small, whose "
-    "weights come with jaxtrack"
+    "runs/rpn2t_student/rpn2t_student.safetensors by the option weights "
+    "(--TRACKER.weights FILE), or take the tracker rpn2t_small, whose weights come with jaxtrack"
 )
 TEACHER = (
     "fetch the published file ZF_faster_rcnn_final from https://github.com/rbgirshick/py-faster-rcnn (folder "
     "data/scripts), then `jaxtrack weights import FILE --name rpn2t_teacher --out {}`, or train them by `python "
-    "train.py --config configs/rpn_zf_voc.py` and name runs/rpn_zf_voc/rpn_zf_voc.safetensors by the option weights"
+    "train.py --config configs/rpn_zf_voc.py` and name runs/rpn_zf_voc/rpn_zf_voc.safetensors by the option weights "
+    "(--TRACKER.weights FILE)"
 )
 ANSWERS = {
     "mdnet": MDNET,
@@ -80,7 +81,7 @@ ANSWERS = {
 }
 ANSWERS |= {
     name: f"train them by `python train.py --config configs/{config}.py` and name runs/{config}/{config}.safetensors "
-    "by the option weights"
+    "by the option weights (--TRACKER.weights FILE)"
     for name, config in {
         "mdnet_small": "mdnet_procedural",
         "rankloc_small": "rankloc_procedural",

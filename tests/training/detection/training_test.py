@@ -1,5 +1,7 @@
 """The training of a region proposal network by the same loop as all others."""
 
+import dataclasses
+import functools
 import json
 
 import jax
@@ -13,6 +15,8 @@ from jaxtrack.errors import UserError
 from jaxtrack.models import rpn2t
 from jaxtrack.trackers import rpn2t as tracker
 from jaxtrack.training import loop
+from jaxtrack.training.detection import proposals, recall
+from jaxtrack.training.detection.recipe import make_recipe
 
 ONE = jax.devices()[:1]
 HELD_OUT = tiny_stills.Squares(count=6, seed=9)
@@ -38,6 +42,19 @@ def test_it_learns_to_propose_squares_and_a_tracker_loads_it(tmp_path):
     path = train.write_weights(config, tmp_path, state, "tiny")
     params = tracker.init_params(tracker.Config(architecture="tiny_teacher", weights=str(path)), jax.random.key(0))
     np.testing.assert_array_equal(params["head"]["conv"]["bias"], state.params["head"]["conv"]["bias"])
+
+
+def test_it_learns_two_images_by_heart(tmp_path, monkeypatch):
+    """A proposal then overlaps each of their objects by 0.7 at least, which none does at first."""
+    config = tiny_stills.detection(
+        source=tiny_stills.Squares(2), batch=2, epochs=4, steps_per_epoch=75, box_weight=10.0, checkpoint_steps=1000
+    )
+    before, recipe = loop.first_state(config, make_recipe(config))[0], make_recipe(config)
+    monkeypatch.setattr(recall, "found", functools.partial(proposals.found, overlap=0.7))
+    same_images = dataclasses.replace(config, source=HELD_OUT, validation=config.source)
+    measure = recall.validator(same_images, recipe, ONE)
+    assert measure(before)["recall"] == 0
+    assert measure(loop.train(config, tmp_path, devices=ONE))["recall"] == 1
 
 
 def test_stopped_and_resumed_it_ends_with_the_same_bits(tmp_path):
