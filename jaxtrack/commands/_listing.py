@@ -1,7 +1,8 @@
 """What `--list` prints: trackers, benchmarks, the settings of one tracker, and the sequences of one benchmark.
 
 A tracker whose constants were chosen on a benchmark's test data (`tuned_on` of its configuration) belongs to the family
-of the tracker that its name begins with: `siamban_otb` to `siamban`. The list of trackers folds it into that one's row.
+of the tracker that its name begins with: `siamban_otb` to `siamban`. The list of trackers folds it into that one's row,
+unless it is of a network whose weights come with jaxtrack: whoever looks for something to try must see it.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from rich.text import Text
 from jaxtrack import trackers
 from jaxtrack.data import benchmarks
 from jaxtrack.errors import MissingWeightsError, UserError
+from jaxtrack.weights import places, store
 
 _MISSING = "weights not imported"
 
@@ -24,8 +26,9 @@ def print_lists(
 ) -> None:
     """Prints all trackers and benchmarks, or the families of chosen trackers and the sequences of a benchmark."""
     if chosen is not None:
-        named = {name for tracker in chosen for name in family(_base(tracker))}
-        console.print(tracker_table([name for name in trackers.names() if name in named]))
+        bases = _bases()
+        wanted = {bases[tracker] for tracker in chosen}
+        console.print(tracker_table([name for name, base in bases.items() if base in wanted]))
     if benchmark is not None:
         console.print(sequence_table(benchmark, data_dir))
         if note := benchmarks.unlisted(benchmark, data_dir):
@@ -37,17 +40,17 @@ def print_lists(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def family(base: str) -> list[str]:
-    """A tracker, and those that are folded into its row."""
-    return [name for name in trackers.names() if _base(name) == base]
+def _bases() -> dict[str, str]:
+    """For every tracker the one into whose row it is folded; itself if there is none."""
+    shipped = {store.read_meta(path).architecture for path in places.shipped()}
+    tuned = [name for name in trackers.names() if _tuned_on(name)]
+    folded = {name for name in tuned if trackers.default_config(name).architecture not in shipped}
+    others = [name for name in trackers.names() if name not in tuned]
 
+    def base(name: str) -> str:
+        return max((other for other in others if name.startswith(f"{other}_")), key=len, default=name)
 
-def _base(name: str) -> str:
-    """The tracker into whose row another is folded; itself if there is none."""
-    if not _tuned_on(name):
-        return name
-    bases = [other for other in trackers.names() if name.startswith(f"{other}_") and not _tuned_on(other)]
-    return max(bases, key=len, default=name)
+    return {name: base(name) if name in folded else name for name in trackers.names()}
 
 
 def _tuned_on(name: str) -> str:
@@ -56,10 +59,10 @@ def _tuned_on(name: str) -> str:
 
 def family_table() -> Table:
     """One row per family: the tracker, a line on it, and the names of its tuned settings."""
-    table = _table("tracker", "")
-    for name in trackers.names():
-        if _base(name) == name:
-            tuned = [other for other in family(name) if other != name]
+    table, bases = _table("tracker", ""), _bases()
+    for name in bases:
+        if bases[name] == name:
+            tuned = [other for other, base in bases.items() if base == name != other]
             more = f"\ntuned on test data: {', '.join(tuned)}" if tuned else ""
             table.add_row(name, Text(f"{_line_on(name)}{more}"))
     return _explained(table)

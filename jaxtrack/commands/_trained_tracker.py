@@ -41,13 +41,13 @@ def _siamese(config: TrainConfig) -> tuple[str, dict[str, Any]]:
     kind = siamese_models.ARCHITECTURES[config.architecture].kind
     if kind == "tokens":
         return _transt(config)
-    name = _with_network(siamese.CONFIGS, config.architecture, "siamrpn" if kind == "anchors" else "siamban")
+    name = _with_network(_untuned(siamese.CONFIGS), config.architecture, "siamrpn" if kind == "anchors" else "siamban")
     return name, {"architecture": config.architecture, "calibration": siamese.Config.calibration}
 
 
 def _transt(config: TrainConfig) -> tuple[str, dict[str, Any]]:
     """Search regions are as wide as those of the pairs."""
-    name = _with_network(transt.CONFIGS, config.architecture, "transt_nano")
+    name = _with_network(_untuned(transt.CONFIGS), config.architecture, "transt_nano")
     factors = {"search_factor": 0.0}
     if isinstance(config.source, FactorDisk):
         crops = config.source.crops
@@ -56,7 +56,7 @@ def _transt(config: TrainConfig) -> tuple[str, dict[str, Any]]:
 
 
 def _domains(config: DomainConfig) -> tuple[str, dict[str, Any]]:
-    """The tracker that learns by the same terms, from the same features."""
+    """The tracker that learns by the same terms, from the same features; narrow ones at rates that suit such."""
 
     def same_method(other: mdnet.Config) -> bool:
         terms = [(each.location != "none", each.loss.ranking > 0) for each in (config, other)]
@@ -91,7 +91,11 @@ TRACKED: dict[type[Training], Callable[[Any], tuple[str, dict[str, Any]]]] = {
 """For each kind of trainings: configuration to the tracker's name, and the fields that are not its default ones."""
 
 
+def _untuned(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The trackers whose constants were not chosen on test data."""
+    return {name: each for name, each in known.items() if not each.tuned_on}
+
+
 def _with_network(known: Mapping[str, Any], architecture: str, otherwise: str) -> str:
-    """The first tracker with a network whose constants were not chosen on test data."""
-    untuned = (name for name, each in known.items() if not getattr(each, "tuned_on", ""))
-    return next((name for name in untuned if known[name].architecture == architecture), otherwise)
+    """The first tracker with a network."""
+    return next((name for name, each in known.items() if each.architecture == architecture), otherwise)

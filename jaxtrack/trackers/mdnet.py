@@ -83,6 +83,8 @@ class Config:
     """Whether it is that of the box or of the region that the network sees (R8)."""
     dropout: float = 0.5
     """Share of the hidden layers' outputs that is dropped while it learns (R9); never of the location feature."""
+    tuned_on: str = ""
+    """The benchmark on whose test data the constants were chosen, if they were: its results are no fair test."""
 
     def __post_init__(self) -> None:
         """Refuses location features, networks and layers that there are not, and a dropout of everything."""
@@ -134,7 +136,8 @@ def _small(base: Config) -> Config:
     """
     mining = dataclasses.replace(base.framework.mining, first_iterations=100, first_rate=3e-3, iterations=15, rate=3e-3)
     framework = dataclasses.replace(base.framework, mining=mining)
-    return dataclasses.replace(base, architecture="mdnet_small", weights=f"{base.weights}_small", framework=framework)
+    changes = {"architecture": "mdnet_small", "weights": f"{base.weights}_small", "framework": framework}
+    return dataclasses.replace(base, **changes, tuned_on="four sequences of OTB100")
 
 
 CONFIGS = Named(
@@ -236,7 +239,8 @@ def describe(config: Config) -> str:
     """One line on a configuration."""
     ranking = ", ranking loss" if config.loss.ranking else ""
     place = "" if config.location == "none" else ", location feature"
-    return f"{config.architecture} with weights {config.weights}{ranking}{place}"
+    tuned = f", tuned on {config.tuned_on}" if config.tuned_on else ""
+    return f"{config.architecture} with weights {config.weights}{ranking}{place}{tuned}"
 
 
 def _architecture(config: Config) -> str:

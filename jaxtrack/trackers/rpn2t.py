@@ -89,6 +89,8 @@ class Config:
     """How it judges."""
     dropout: float = 0.0
     """Share of the 3 x 3 convolution's outputs that is dropped while it learns (P5); the paper mentions none."""
+    tuned_on: str = ""
+    """The benchmark on whose test data the constants were chosen, if they were: its results are no fair test."""
 
     def __post_init__(self) -> None:
         """Refuses layers and colours that there are not, and a dropout of everything."""
@@ -105,7 +107,7 @@ def _small(architecture: str) -> Config:
     With the rates of published networks the scores of targets hardly come above those of the background
     (docs/mdnet.md).
     """
-    base = Config(architecture=architecture)
+    base = Config(architecture=architecture, tuned_on="three sequences of OTB100")
     mining = dataclasses.replace(base.framework.mining, first_iterations=100, first_rate=3e-4)
     return dataclasses.replace(base, framework=dataclasses.replace(base.framework, mining=mining))
 
@@ -195,7 +197,8 @@ def describe(config: Config) -> str:
         learnt = "all positions alone"
     else:
         learnt = f"anchors of IoU {config.loss.threshold:g} and all positions"
-    return f"{config.architecture}{weights}, learns {learnt}"
+    tuned = f", tuned on {config.tuned_on}" if config.tuned_on else ""
+    return f"{config.architecture}{weights}, learns {learnt}{tuned}"
 
 
 def _weights(config: Config) -> str:

@@ -31,6 +31,15 @@ def test_the_list_folds_tuned_settings_into_the_row_of_their_tracker(capsys, mon
     assert "--list --tracker NAME tells of a tracker's tuned settings" in rows[-1]
 
 
+def test_tuned_trackers_whose_weights_come_along_have_a_row_of_their_own_that_says_it(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run("--list") == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert rows["mdnet_small"].rstrip().endswith("with weights mdnet_small, tuned on four sequences of OTB100")
+    assert rows["rpn2t_small"].rstrip().endswith("all positions, tuned on three sequences of OTB100")
+    assert {"rankloc_small", "rpn2t_small_teacher"} <= set(rows)
+
+
 @pytest.mark.parametrize("name", ["siamban", "siamban_otb"])
 def test_the_list_of_a_tracker_tells_of_its_whole_family(capsys, monkeypatch, tmp_path, name):
     monkeypatch.setenv("COLUMNS", "400")

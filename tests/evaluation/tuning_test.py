@@ -15,7 +15,7 @@ from jaxtrack.evaluation import metrics, protocols, tuning
 from jaxtrack.evaluation.progress import Reporter
 from jaxtrack.evaluation.replay import RANGES
 from jaxtrack.evaluation.tuning import Trial, Tuning
-from jaxtrack.trackers import siamese
+from jaxtrack.trackers import mdnet, rpn2t, siamese
 
 HEADLINES = ("siamrpn", "siamrpn_rbo", "siamban", "siamban_nano", "siampw_rbo", "nanotrack")
 BENCHMARK_SUFFIXES = ("otb", "tc128", "nfs", "vot", "vot2016", "vot2018", "vot2019", "uav123", "lasot", "got10k")
@@ -141,6 +141,14 @@ def test_constants_that_were_tuned_before_keep_their_label_where_they_win_again(
     assert tuning.winning_config(made(chosen=0), config, "procedural").tuned_on == "VOT2018"
     assert tuning.winning_config(made(chosen=0), config, "otb100").tuned_on == "VOT2018, otb100"
     assert tuning.winning_config(made(chosen=1), config, "procedural").tuned_on == ""
+
+
+@pytest.mark.parametrize("configs", [mdnet.CONFIGS, rpn2t.CONFIGS], ids=["mdnet", "rpn2t"])
+def test_narrow_networks_learn_at_rates_that_were_found_on_a_test_set_and_say_so(configs):
+    """All others learn by the papers' constants."""
+    labelled = {name: config.tuned_on for name, config in configs.items() if config.tuned_on}
+    assert set(labelled) == {name for name in configs if "_small" in name}
+    assert all(label.endswith("OTB100") for label in labelled.values())
 
 
 def test_no_default_has_constants_that_were_found_on_a_test_set():
