@@ -21,7 +21,7 @@ from otb_scores import score
 import jaxtrack.data
 from jaxtrack import trackers
 from jaxtrack.__main__ import main
-from jaxtrack.commands import _tracker_choice, evaluate, train
+from jaxtrack.commands import _listing, _tracker_choice, evaluate, train
 from jaxtrack.data import benchmarks
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import metrics
@@ -109,9 +109,9 @@ def test_the_readme_swaps_opencv_as_the_error_message_says():
     assert opencv._SWAP in [line for _, text in blocks(README, "sh") for line in text.splitlines()]
 
 
-def test_the_readme_names_every_tracker_but_those_tuned_on_test_data():
+def test_the_readme_names_every_tracker_that_the_list_has_a_row_for():
     named = {name for row in tables(README) for name in re.findall(r"`([\w-]+)`", row[0])}
-    assert {n for n in trackers.names() if not getattr(trackers.default_config(n), "tuned_on", "")} <= named
+    assert set(_listing.families().values()) <= named
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

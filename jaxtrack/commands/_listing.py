@@ -26,7 +26,7 @@ def print_lists(
 ) -> None:
     """Prints all trackers and benchmarks, or the families of chosen trackers and the sequences of a benchmark."""
     if chosen is not None:
-        bases = _bases()
+        bases = families()
         wanted = {bases[tracker] for tracker in chosen}
         console.print(tracker_table([name for name, base in bases.items() if base in wanted]))
     if benchmark is not None:
@@ -40,7 +40,7 @@ def print_lists(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _bases() -> dict[str, str]:
+def families() -> dict[str, str]:
     """For every tracker the one into whose row it is folded; itself if there is none."""
     shipped = {store.read_meta(path).architecture for path in places.shipped()}
     tuned = [name for name in trackers.names() if _tuned_on(name)]
@@ -59,7 +59,7 @@ def _tuned_on(name: str) -> str:
 
 def family_table() -> Table:
     """One row per family: the tracker, a line on it, and the names of its tuned settings."""
-    table, bases = _table("tracker", ""), _bases()
+    table, bases = _table("tracker", ""), families()
     for name in bases:
         if bases[name] == name:
             tuned = [other for other, base in bases.items() if base == name != other]
