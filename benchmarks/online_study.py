@@ -149,7 +149,10 @@ def row_of(name: str, benchmark: Benchmark, runs: list[StoredRun], seeds: int) -
 def stored_runs(arm: Arm, benchmark: Benchmark, results: Path) -> list[StoredRun]:
     """The runs of an arm that are stored, seed by seed; none of other weights or constants."""
     there = store.list_runs(results, benchmark.name) if results.is_dir() else []
-    method: Any = trackers.build(arm.tracker, arm.config)
+    try:
+        method: Any = trackers.build(arm.tracker, arm.config)
+    except MissingWeightsError:  # which weights the stored runs have cannot be told
+        return []
     wanted = {Run(arm.name, arm.config, seed, method.weights_sha256).id for seed in range(arm.seeds)}
     return sorted((run for run in there if run.id in wanted), key=lambda run: run.seed)
 
@@ -274,7 +277,8 @@ def check(wanted: Iterable[Group]) -> None:
 def run(options: Options) -> None:
     """Runs what is not stored, table after table, and prints each as it is complete."""
     results, wanted = options.out / "results", options.groups()
-    check(wanted)
+    if not options.tables:
+        check(wanted)
     for group in wanted:
         benchmark = benchmark_of(group, options.data_dir)
         if not options.tables:

@@ -105,8 +105,9 @@ def print_table(rows: dict[tuple[str, int], dict[str, Any]], measures: dict[str,
     print("| | seeds | " + " | ".join(shown.values()) + " |")
     print("|---" * (len(shown) + 2) + "|")
     for arm in ARMS:
-        seeds = len([1 for name, _ in rows if name == arm])
-        if seeds:
+        measured = sorted({len(values(rows, arm, name)) for name in shown})
+        if measured:
+            seeds = " or ".join(map(str, measured))
             print(f"| {TITLES[arm]} | {seeds} | " + " | ".join(cell(rows, arm, name) for name in shown) + " |")
     print()
 
@@ -143,13 +144,14 @@ def draw_maps(options: Tables, path: Path, count: int = 6) -> None:
     pairs = hard_pairs(options, count)
     done = [arm for arm in MAP_ARMS if (arm, 0) in results(options)]
     maps = {arm: score_maps(options, arm, pairs) for arm in done}
+    stride_px = siamese.ARCHITECTURES[options.study].stride_px
     lines = []
     for i in range(count):
         template = cv2.resize(shown(pairs.template[i]), (_SIDE, _SIDE))
         search = shown(pairs.search[i])
         x1, y1, x2, y2 = (round(float(side)) for side in pairs.box_xyxy[i])
         marked = cv2.rectangle(search.copy(), (x1, y1), (x2, y2), (60, 220, 60), 2)
-        heats = [heat(search, maps[arm][i]) for arm in done]
+        heats = [heat(search, maps[arm][i], stride_px) for arm in done]
         lines.append(np.concatenate([framed(tile) for tile in (template, marked, *heats)], axis=1))
     cv2.imwrite(str(path), np.concatenate(lines, axis=0))
 
@@ -159,13 +161,14 @@ def shown(image: Any) -> np.ndarray:
     return np.clip(np.asarray(image), 0, 255).astype(np.uint8)
 
 
-def heat(search: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Scores over a search region, from blue (0) to red (1); the map's outermost cells are 31 pixels from the edge."""
-    side = 8 * scores.shape[0]
+def heat(search: np.ndarray, scores: np.ndarray, stride_px: int) -> np.ndarray:
+    """Scores `[S, S]` of cells so far apart over a search region `uint8 [255, 255, 3]`, from blue (0) to red (1)."""
+    side = stride_px * scores.shape[0]
     inner = cv2.resize(scores, (side, side), interpolation=cv2.INTER_NEAREST)
     whole = np.zeros((_SIDE, _SIDE), np.float32)
-    start = (_SIDE - side) // 2
-    whole[start : start + side, start : start + side] = inner
+    start, cut = max(0, (_SIDE - side) // 2), max(0, (side - _SIDE + 1) // 2)  # 16 cells of 16 pixels are one too wide
+    inner = inner[cut : cut + _SIDE, cut : cut + _SIDE]
+    whole[start : start + len(inner), start : start + len(inner)] = inner
     coloured = cv2.applyColorMap((255 * whole).astype(np.uint8), cv2.COLORMAP_JET)
     return cv2.addWeighted(search, 0.35, coloured, 0.65, 0)
 

@@ -56,9 +56,10 @@ def _as(array: Any, dtype: Any) -> jax.Array:
 def store(source: Procedural, first: int, count: int, folder: Path, batch: int = 128) -> Stored:
     """Renders the pairs `first` to `first + count - 1` into a folder, unless they are there; `count` in whole batches.
 
-    What an earlier call that was killed has left is rendered again.
+    What an earlier call that was killed has left is rendered again, and so are other pairs than these.
     """
-    if not (folder / _COMPLETE).is_file():
+    complete, content = folder / _COMPLETE, f"{first} {count}\n"
+    if not complete.is_file() or complete.read_text() != content:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         devices = jax.devices()
@@ -77,5 +78,5 @@ def store(source: Procedural, first: int, count: int, folder: Path, batch: int =
                 arrays[name][done : done + batch] = made
         for array in arrays.values():
             array.flush()  # type: ignore[attr-defined]
-        files.write_text(folder / _COMPLETE, f"{first} {count}\n")
+        files.write_text(complete, content)
     return Stored(folder, first)

@@ -56,16 +56,25 @@ def _transt(config: TrainConfig) -> tuple[str, dict[str, Any]]:
 
 
 def _domains(config: DomainConfig) -> tuple[str, dict[str, Any]]:
-    """The tracker that learns by the same terms, from the same features; narrow ones at rates that suit such."""
+    """The tracker that learns by the same terms, from the same features.
 
-    def same_method(other: mdnet.Config) -> bool:
-        terms = [(each.location != "none", each.loss.ranking > 0) for each in (config, other)]
-        return terms[0] == terms[1]
+    For a part of RankLoc on a network of which there is only RankLoc as a whole, that one without the other part. The
+    narrow networks keep rates that were chosen on test data, as their label says: at others they learn little.
+    """
 
-    known = {name: each for name, each in mdnet.CONFIGS.items() if same_method(each)}
-    name = _with_network(known, config.architecture, next(iter(known)))
+    def learning_by(terms: tuple[bool, bool]) -> dict[str, mdnet.Config]:
+        return {name: each for name, each in mdnet.CONFIGS.items() if _terms(each) == terms}
+
+    known = learning_by(_terms(config))
+    whole = _with_network(learning_by((True, True)), config.architecture, next(iter(known)))
+    name = _with_network(known, config.architecture, whole)
     fields = ("architecture", "loss", "location", "location_of")
     return name, {field: getattr(config, field) for field in fields}
+
+
+def _terms(config: DomainConfig | mdnet.Config) -> tuple[bool, bool]:
+    """Whether there is a location feature, and a ranking loss."""
+    return config.location != "none", config.loss.ranking > 0
 
 
 def _detection(config: DetectionConfig) -> tuple[str, dict[str, Any]]:

@@ -92,7 +92,7 @@ def anchor_overlaps(cells: int = CELLS, anchor_px: float = ANCHOR_PX) -> np.ndar
 
 
 def anchor_mask(threshold: float = 0.7, cells: int = CELLS, anchor_px: float = ANCHOR_PX) -> np.ndarray:
-    """The cells whose anchors overlap a centred target by at least `threshold`, `bool [14, 14]`; 12 of them at 0.7."""
+    """The cells whose anchors overlap a centred target by at least `threshold`, `bool [S, S]`; 12 of 14 x 14 at 0.7."""
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold of an IoU must lie above 0 and be at most 1, not {threshold:g}")
     return anchor_overlaps(cells, anchor_px) >= threshold

@@ -91,7 +91,7 @@ def crop(architecture: Architecture, frame: Frame, box: jax.Array) -> jax.Array:
 def features(
     architecture: Architecture, variables: Any, frame: Frame, boxes: jax.Array, dtype: Any = jnp.float32
 ) -> jax.Array:
-    """The map of conv5 of boxes `[N, 4]`, `[N, 14, 14, C]`; a few boxes at a time.
+    """The map of conv5 of boxes `[N, 4]`, `[N, S, S, C]`; a few boxes at a time.
 
     Args:
       architecture: the network.
@@ -111,7 +111,7 @@ def features(
 def cell_scores(
     architecture: Architecture, head: Any, maps: jax.Array, key: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The two pairs of scores in each cell, `float32 [N, 14, 14, 2]` each, of maps `[N, 14, 14, C]`.
+    """The two pairs of scores in each cell, `float32 [N, S, S, 2]` each, of maps `[N, S, S, C]`.
 
     With a random key the head's dropout drops, as it learns.
     """

@@ -29,7 +29,7 @@ _STRIDES: dict[str, tuple[int, int]] = {"teacher": (2, 2), "student_a": (2, 4), 
 
 
 class ZF(nn.Module):
-    """The backbone; every version makes a map of 14 x 14 cells, the teacher of 203 pixels, a student of 107.
+    """The backbone. The teacher makes 14 x 14 cells of 203 pixels and 8 x 8 of 107, a student 14 x 14 of 107.
 
     Attributes:
       widths: channels of the five convolutions; the published ones unless it is trained from nothing.

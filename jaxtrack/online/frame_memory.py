@@ -20,7 +20,7 @@ class Samples(NamedTuple):
     Attributes:
       features: `[N, ...]`, what the trained layers see: float32, or float16 or bfloat16 to halve the memory.
       overlap: `float32 [N]`, IoU of the sample's box and the target's box in its own frame.
-      location: `float32 [N, 4]`, (x / W, y / H, w / W, h / H) of the sample's box in its frame (RankLoc's SLF).
+      location: `float32 [N, 4]`, of the box in its frame: RankLoc's SLF as configured, zeros for other trackers.
     """
 
     features: jax.Array
@@ -103,8 +103,9 @@ def pool(memory: FrameMemory, frames: int | None = None) -> Pool:
 
     The first frame is among them as long as fewer than `frames` newer ones have been written. Nothing is copied.
     """
-    limit = memory.newer.capacity if frames is None else frames * memory.block
-    valid = ring.valid(memory.newer, min(limit, memory.newer.capacity))
+    capacity = memory.newer.capacity
+    limit = capacity if frames is None else min(frames * memory.block, capacity)
+    valid = ring.valid(memory.newer, limit)
     if memory.first is None or memory.first_valid is None:
         return Pool((memory.newer.rows,), valid)
     recent = memory.written * memory.block < limit

@@ -109,7 +109,7 @@ class Regression:
     constant: ridge.Constant = "penalised"
     """How the constant is learnt."""
     reference: Reference = "matlab"
-    """Whose boxes it is learnt from; and py-MDNet's keeps its results in the image, the Matlab code does not."""
+    """Whose boxes it is learnt from; and py-MDNet limits its results by the image, the Matlab code does not."""
 
     def __post_init__(self) -> None:
         """Refuses a negative penalty, and rules that there are not."""
@@ -142,12 +142,12 @@ class State:
       box: `float32 [4]`, the last result before box regression, pixels.
       translation: `float32 []`, farthest shift of the next frame's candidates, in mean sides.
       frame: `int32 []`, the number of the next frame.
-      key: the random key of the run.
-      head: the trained layers.
-      velocity: their momentum.
-      regressor: box regression; None where there is none.
-      positives: samples of the target.
-      negatives: samples of the background.
+      key: the typed random key of the run, `[]`.
+      head: the trained layers, `float32` arrays of the network's shapes.
+      velocity: their momentum, arrays of the same shapes.
+      regressor: box regression, `float32 [D, 4]` and its constants; None where there is none.
+      positives: samples of the target, at most `positive_frames` x `positives` newer ones; see `FrameMemory`.
+      negatives: samples of the background, at most `negative_frames` x `negatives`.
     """
 
     box: jax.Array

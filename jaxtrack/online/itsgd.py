@@ -14,6 +14,7 @@ from jaxtrack.errors import UserError, check_numbers
 from jaxtrack.losses.structural import structural_importance, structural_loss, truncated_error
 from jaxtrack.models.cue_cnn import CueCNN, fuse
 from jaxtrack.online import memory
+from jaxtrack.online.clipping import clip_scale
 
 Cues = tuple[dict, ...]  # CueCNN's parameters, cue by cue
 Fusion = dict[str, jax.Array]  # {"kernel": [K, 8, 2], "bias": [2]}
@@ -191,8 +192,7 @@ def hidden_responses(cues: Cues, patches: jax.Array) -> jax.Array:
 
 def _descend(params: dict, velocity: dict, gradients: dict, rate: float, config: Training) -> tuple[dict, dict]:
     """One step of SGD with momentum on a clipped gradient; returns parameters and velocity."""
-    norm = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(gradients)))
-    scale = jnp.minimum(1.0, config.clip_norm / jnp.maximum(norm, 1e-12))
+    scale = clip_scale(gradients, config.clip_norm)
     velocity = jax.tree.map(
         lambda v, g, p: config.momentum * v + scale * g + config.weight_decay * p, velocity, gradients, params
     )

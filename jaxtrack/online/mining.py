@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrack.errors import UserError, check_numbers
+from jaxtrack.online.clipping import clip_scale
 from jaxtrack.online.frame_memory import Pool, take
 
 Params = Any
@@ -216,10 +217,7 @@ def _descend(
     config: Mining,
 ) -> tuple[Params, Params]:
     """One step of stochastic gradient descent; returns parameters and velocity."""
-    scale = 1.0
-    if config.clip_norm is not None:
-        norm = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(gradients)))
-        scale = jnp.minimum(1.0, config.clip_norm / jnp.maximum(norm, 1e-12))
+    scale = 1.0 if config.clip_norm is None else clip_scale(gradients, config.clip_norm)
     velocity = jax.tree.map(
         lambda v, g, p, f: momentum * v + scale * g + f.decay * p, velocity, gradients, params, factors
     )

@@ -148,12 +148,10 @@ def whole(
     return _finish(centre, box[None, 2:] * scale**noise, box, size, limits)
 
 
-def regression(
-    key: jax.Array, box: jax.Array, size: jax.Array, count: int, limits: Limits = MATLAB, step: float = 1.05
-) -> jax.Array:
+def regression(key: jax.Array, box: jax.Array, size: jax.Array, count: int, limits: Limits = MATLAB) -> jax.Array:
     """Boxes to learn box regression from, as the Matlab code draws them; sizes mostly grow.
 
-    centre += 0.3 (w, h) U; width and height *= step^(2 U), each with a U of its own, and *= step^(5 (U + 1)) together.
+    centre += 0.3 (w, h) U; width and height *= 1.05^(2 U), each with a U of its own, and *= 1.05^(5 (U + 1)) together.
 
     Args:
       key: a typed random key.
@@ -161,14 +159,13 @@ def regression(
       size: `[2]`, (height, width) of the image in pixels.
       count: how many boxes to draw.
       limits: what boxes may be.
-      step: the unit of scale.
 
     Returns:
       `float32 [count, 4]`.
     """
     noise = jax.random.uniform(key, (count, 5), jnp.float32, -1.0, 1.0)
-    stretch = step ** (2 * noise[:, 3:] + 5)
-    return _around(box, size, noise[:, :3], 0.3, step**5, limits, stretch=stretch, per_axis=True)
+    stretch = 1.05 ** (2 * noise[:, 3:] + 5)
+    return _around(box, size, noise[:, :3], 0.3, 1.05**5, limits, stretch=stretch, per_axis=True)
 
 
 def within(

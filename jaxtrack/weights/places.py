@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 from jaxtrack.errors import MissingWeightsError, UserError
-from jaxtrack.models import siamese
 from jaxtrack.weights import known, online, published, store
 
 FOLDER_VARIABLE = "JAXTRACK_WEIGHTS"  # environment variable: the folder of imported weights
@@ -17,6 +16,11 @@ _NAMES_IN_A_MESSAGE = 3
 _BY_OPTION = "by the option weights (--TRACKER.weights FILE)"
 
 TRAININGS = {
+    "siamban_nano": "siamban_nano_rbo",
+    "siamban_pico": "smoke",
+    "transt_nano": "transt_nano",
+    "transt_pico": "transt_smoke",
+    "transt_rbo": "transt_full_rbo",
     "mdnet": "mdnet_vot58",
     "mdnet_small": "mdnet_procedural",
     "rankloc": "rankloc_vot58",
@@ -28,7 +32,12 @@ TRAININGS = {
 }
 """The files of configs/ that train weights, by the name under which trackers look for these."""
 
-NARROW = {"mdnet": "mdnet_small", "rankloc": "rankloc_small", "rpn2t_student": "rpn2t_small"}
+NARROW = {
+    "mdnet": "mdnet_small",
+    "rankloc": "rankloc_small",
+    "rpn2t_student": "rpn2t_small",
+    "rpn2t_teacher": "rpn2t_small_teacher",
+}
 """Trackers of the same methods whose weights come with jaxtrack, by the weights that the published networks need."""
 
 
@@ -97,8 +106,6 @@ def shipped() -> list[Path]:
 def _how_to_get(path: Path) -> str:
     """What to do for the weights that trackers know by a name."""
     name = path.stem
-    if name in siamese.SMALL:
-        return f"train them by `python train.py` (docs/training.md) and name the file {_BY_OPTION}"
     ways = [_by_training(TRAININGS[name])] if name in TRAININGS else []
     row = next((row for row in known.everything() if row.import_as == name), None)
     if row is not None:

@@ -268,6 +268,21 @@ def test_what_is_stored_is_printed_and_not_run(monkeypatch, tmp_path, capsys):
     assert printed.splitlines()[-1] == "| floor | 2 | 0.952 ± 0.000 | 1.000 ± 0.000 | 1.000 ± 0.000 | 100 ± 0 |"
 
 
+def test_tables_are_printed_without_the_weights_of_some_trackers(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("JAXTRACK_WEIGHTS", str(tmp_path))
+    published = Arm("mdnet", "mdnet", mdnet.CONFIGS["mdnet"])
+    monkeypatch.setattr(online_study, "groups", lambda *_, **__: (Group("a", "A title", ("a",), (published, ARM)),))
+    monkeypatch.setattr(online_study, "benchmark_of", lambda group, folder: BENCHMARK)
+    put(tmp_path / "results", 0, "a", 1.0, 100)
+    with pytest.raises(UserError, match="there are no weights mdnet for mdnet"):
+        online_study.run(Options(tmp_path, tmp_path))
+    online_study.run(Options(tmp_path, tmp_path, tables=True))
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "| mdnet | 0 of 2 tracks | - | - | - | - |",
+        "| floor | 1 of 4 tracks | 0.952 | 1.000 | 1.000 | 100 |",
+    ]
+
+
 # --- hours ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import rbo_tables
 import scipy.stats
 from rbo_ablation import Options
 
+from jaxtrack.models import siamese
 from jaxtrack.training.labels import TokenLabels
 
 OURS, BASE = {0: 0.62, 1: 0.60, 2: 0.64}, {0: 0.60, 1: 0.59, 2: 0.60}
@@ -75,6 +76,18 @@ def test_published_weights_are_the_start_of_their_study_and_keep_their_backbone(
     options = Options(study="nanotrack_v1")
     assert rbo_ablation.warm_start(options) == "nanotrack_v1"
     assert rbo_ablation.arm_config(options, "ce", 0, "x").optimiser.trained_backbone == ()
+
+
+@pytest.mark.parametrize("study", ["siamban_pico", "nanotrack_v1", "transt_nano"])
+def test_a_score_lies_over_the_middle_of_its_cell(study):
+    """Cells lie about the middle of the search region, 8 or 16 pixels apart."""
+    architecture = siamese.ARCHITECTURES[study]
+    scores = np.zeros((architecture.score_cells,) * 2, np.float32)
+    row, column = 3, architecture.score_cells - 3
+    scores[row, column] = 1
+    red = rbo_tables.heat(np.zeros((255, 255, 3), np.uint8), scores, architecture.stride_px)[..., 2]
+    middle = [127 + (place - (architecture.score_cells - 1) / 2) * architecture.stride_px for place in (row, column)]
+    np.testing.assert_allclose(np.argwhere(red > 0).mean(axis=0), middle, atol=1)
 
 
 def test_differences_are_paired_by_seed_and_their_interval_is_students():

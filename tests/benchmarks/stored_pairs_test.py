@@ -57,3 +57,9 @@ def test_what_is_complete_stays_and_what_is_not_is_rendered_again(folder, monkey
     path.write_bytes(b"cut off")
     stored_pairs.store(Glaring(), 100, 24, folder, batch=8)
     assert path.read_bytes() == before
+
+
+def test_more_pairs_than_there_are_are_rendered_anew(tmp_path):
+    for count in (8, 16):
+        stored = stored_pairs.store(Squares(), 100, count, tmp_path / "pairs", batch=8)
+        assert len(list(stored.batches(0, 8, 0, 1))) == count // 8

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxtrack import trackers
 from jaxtrack.commands import _tracker_choice, _trained_tracker, evaluate
 from jaxtrack.trackers.mdnet import Ranking
 from jaxtrack.training import kinds
@@ -68,7 +69,7 @@ def test_every_kind_of_trainings_has_one():
     assert _trained_tracker.TRACKED.keys() == kinds.KINDS.keys()
 
 
-def test_no_constant_that_was_chosen_on_test_data_comes_with_it():
+def test_no_constant_of_a_siamese_tracker_that_was_chosen_on_test_data_comes_with_it():
     config = dataclasses.replace(TRAININGS["siamrpn_full"], architecture="siamrpn_alex")
     found = evaluated(command_of(config))
     assert (found.tracker, found.config.architecture, found.config.tuned_on) == ("siamrpn", "siamrpn_alex", "")
@@ -80,8 +81,21 @@ def test_a_tracker_that_learns_goes_on_with_the_terms_and_the_features_of_its_tr
     found = evaluated(command_of(dataclasses.replace(rankloc, loss=loss, location="printed", location_of="crop")))
     assert found.tracker == "rankloc_small"
     assert (found.config.loss, found.config.location, found.config.location_of) == (loss, "printed", "crop")
-    assert evaluated(command_of(dataclasses.replace(rankloc, loss=Ranking()))).tracker == "rankloc_no_ranking"
-    assert evaluated(command_of(dataclasses.replace(rankloc, location="none"))).tracker == "rankloc_no_location"
+    wide = dataclasses.replace(rankloc, architecture="mdnet_vggm")
+    assert evaluated(command_of(dataclasses.replace(wide, loss=Ranking()))).tracker == "rankloc_no_ranking"
+    assert evaluated(command_of(dataclasses.replace(wide, location="none"))).tracker == "rankloc_no_location"
+
+
+def test_a_part_of_rankloc_on_a_narrow_network_learns_at_the_rates_of_the_whole():
+    rankloc = TRAININGS["rankloc_procedural"]
+    expected = trackers.default_config("rankloc_small")
+    for changes in ({"loss": Ranking()}, {"location": "none"}):
+        found = evaluated(command_of(dataclasses.replace(rankloc, **changes)))
+        assert found.tracker == "rankloc_small"
+        assert found.config.framework == expected.framework
+        assert (found.config.loss.ranking > 0, found.config.location != "none") == (
+            "loss" not in changes, "location" not in changes,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("architecture", ["transt", "transt_nano"])

@@ -80,6 +80,7 @@ def test_it_holds_what_a_plain_list_holds_after_frames_with_failures(frames, fir
     memory, entries = after(frames, first)
     assert contents(frame_memory.pool(memory)) == flat(entries[-LONG:])
     assert contents(frame_memory.pool(memory, SHORT)) == flat(entries[-SHORT:])
+    assert contents(frame_memory.pool(memory, 2 * LONG)) == flat(entries[-LONG:])
 
 
 def test_the_first_frame_leaves_once_a_hundred_newer_frames_succeeded():

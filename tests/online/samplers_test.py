@@ -20,7 +20,7 @@ FREE = Limits(least_side_px=1e-3, slack_px=0)
 @functools.cache
 def compiled(name):
     generator = getattr(samplers, name)
-    names = ("count", "limits", "aspect", "per_axis", "step")
+    names = ("count", "limits", "aspect", "per_axis")
     return jax.jit(generator, static_argnames=[n for n in names if n in generator.__code__.co_varnames])
 
 

@@ -10,7 +10,7 @@ from weight_files import META
 from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.models import mdnet as mdnet_models
 from jaxtrack.models import rpn2t as rpn2t_models
-from jaxtrack.trackers import mdnet, rpn2t
+from jaxtrack.trackers import mdnet, rpn2t, transt
 from jaxtrack.weights import places, store
 
 
@@ -29,9 +29,27 @@ def test_missing_weights_are_answered_with_the_file_to_fetch_and_the_command(tmp
         places.locate(name)
 
 
-def test_missing_weights_of_a_network_that_only_jaxtrack_trains_are_answered_with_the_training():
-    with pytest.raises(MissingWeightsError, match=r"train them by `python train\.py`"):
-        places.locate("siamban_pico")
+@pytest.mark.parametrize(
+    ("name", "training"),
+    {
+        "siamban_pico": "smoke",
+        "siamban_nano": "siamban_nano_rbo",
+        "transt_nano": "transt_nano",
+        "transt_pico": "transt_smoke",
+        "transt_rbo": "transt_full_rbo",
+    }.items(),
+)
+def test_weights_that_nobody_publishes_are_answered_with_their_training_alone(tmp_path, monkeypatch, name, training):
+    monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(store, "SHIPPED", tmp_path)
+    with pytest.raises(MissingWeightsError) as error:
+        places.locate(name)
+    assert str(error.value).split(".safetensors: ", 1)[1] == (
+        f"train them by `python train.py --config configs/{training}.py` and name "
+        f"runs/{training}/{training}.safetensors by the option weights (--TRACKER.weights FILE)"
+    )
+    network = transt.CONFIGS[name].architecture if name in transt.CONFIGS else name
+    assert (trained_by(training).name, trained_by(training).architecture) == (training, network)
 
 
 # --- what trackers that learn online say without their weights ----------------------------------------------------
@@ -58,7 +76,7 @@ TEACHER = (
     "fetch the published file ZF_faster_rcnn_final from https://github.com/rbgirshick/py-faster-rcnn (folder "
     "data/scripts), then `jaxtrack weights import FILE --name rpn2t_teacher --out {}`, or train them by `python "
     "train.py --config configs/rpn_zf_voc.py` and name runs/rpn_zf_voc/rpn_zf_voc.safetensors by the option weights "
-    "(--TRACKER.weights FILE)"
+    "(--TRACKER.weights FILE), or take the tracker rpn2t_small_teacher, whose weights come with jaxtrack"
 )
 ANSWERS = {
     "mdnet": MDNET,

@@ -183,12 +183,18 @@ class Dataset(_Source):
 
 def _checked(name: str, images: Frames, boxes: np.ndarray, valid: np.ndarray) -> Video:
     """The frames in which a target of some size is annotated; `UserError` where there are none."""
-    with np.errstate(invalid="ignore"):
-        good = np.flatnonzero(valid & np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] >= _LEAST_SIDE_PX).all(axis=1))
-    if not len(good):
+    video = _of_some_size(name, images, boxes, valid)
+    if not len(video.boxes):
         raise UserError(
             f"{name} has no frame to train on: none of its targets is {_LEAST_SIDE_PX:g} pixels wide and high"
         )
+    return video
+
+
+def _of_some_size(name: str, images: Frames, boxes: np.ndarray, valid: np.ndarray) -> Video:
+    """The frames in which a target of some size is annotated; there may be none."""
+    with np.errstate(invalid="ignore"):
+        good = np.flatnonzero(valid & np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] >= _LEAST_SIDE_PX).all(axis=1))
     return Video(name, _Some(images, good), boxes[good].astype(np.float32))
 
 
@@ -224,9 +230,13 @@ def _read(name: str, folder: Path, part: str) -> tuple[Video, ...]:
             xyxy = np.asarray([frame.box_xyxy for frame in kept], np.float64)
             boxes = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
             images = ImageFolder(track.video, [frame.path for frame in kept])
-            found.append(_checked(track.video, images, boxes, np.ones(len(kept), bool)))
+            found.append(_of_some_size(track.video, images, boxes, np.ones(len(kept), bool)))
+    found = [video for video in found if len(video.boxes)]
     if not found:
-        raise UserError(f"no video of {dataset.title} in {folder} has a frame to train on")
+        raise UserError(
+            f"no video of {dataset.title} in {folder} has a frame to train on, in which the target is to be seen and "
+            f"{_LEAST_SIDE_PX:g} pixels wide and high"
+        )
     return tuple(found)
 
 

@@ -100,8 +100,8 @@ class Folder(Stills):
     def stills(self) -> tuple[Still, ...]:
         """The images of the part."""
         paths = ImageFolder(str(self.folder), self.folder.expanduser()).paths
-        held_out = paths[::_HELD_OUT]
-        parts = {"all": paths, "validation": held_out, "train": [path for path in paths if path not in set(held_out)]}
+        trained = [path for number, path in enumerate(paths) if number % _HELD_OUT]
+        parts = {"all": paths, "validation": paths[::_HELD_OUT], "train": trained}
         if not parts[self.part]:
             raise UserError(f"{self.folder} has a single image, which is held out: training needs at least two")
         none = np.zeros((0, 4), np.float32)

@@ -1,6 +1,7 @@
 """Where domains come from: batches of one video's frames; rendered videos, benchmarks, datasets on disk."""
 
 import itertools
+import shutil
 
 import cv2
 import jax
@@ -168,9 +169,15 @@ def test_the_content_of_a_dataset_is_its_boxes_wherever_it_lies(otb_folder, tmp_
     assert Dataset("otb", other).contents() != before
 
 
-def test_mistakes_are_one_sentence(otb_folder, tmp_path):
+def test_a_video_of_small_targets_is_left_out_of_a_dataset(otb_folder):
     (otb_folder / "one" / "groundtruth_rect.txt").write_text("1,1,2,3\n5,6,2,3\n")
-    with pytest.raises(UserError, match="one has no frame to train on: none of its targets is 8 pixels wide and high"):
+    assert [video.name for video in Dataset("otb", otb_folder).videos()] == ["two"]
+
+
+def test_mistakes_are_one_sentence(otb_folder, tmp_path):
+    shutil.rmtree(otb_folder / "two")
+    (otb_folder / "one" / "groundtruth_rect.txt").write_text("1,1,2,3\n5,6,2,3\n")
+    with pytest.raises(UserError, match="has a frame to train on, in which the target is to be seen and 8 pixels wide"):
         Dataset("otb", otb_folder).videos()
     with pytest.raises(UserError, match="there is no folder"):
         Dataset("vot58", tmp_path / "none").videos()
