@@ -86,3 +86,10 @@ class Task(Protocol):
     def gradient_scale(self, devices: int) -> float:
         """A factor of the gradient."""
         ...
+
+
+def with_drawn_layers(loaded: Any, drawn: Any) -> Any:
+    """Drawn variables of a network with a backbone and a head, in which all that a file holds is the file's."""
+    params = loaded["params"]
+    head = {**drawn["params"]["head"], **params["head"]}
+    return {**drawn, "params": {"backbone": params["backbone"], "head": head}}

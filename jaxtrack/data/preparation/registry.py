@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jaxtrack.data.naming import match_name
 from jaxtrack.data.preparation import snippets, still_images, video_folders
-from jaxtrack.data.preparation.tracks import Video
+from jaxtrack.data.preparation.tracks import Track, Video
 from jaxtrack.errors import UserError
 
 
@@ -64,3 +64,16 @@ def videos_of(name: str, folder: Path, split: str) -> list[Video]:
     if times > 1:
         raise UserError(f"{folder} has {double} of {dataset.title} twice: remove one of them")
     return videos
+
+
+def tracks_in_pixels(name: str, folder: Path, split: str) -> list[Track]:
+    """The annotated tracks of a dataset, as a training takes them that reads whole images.
+
+    Raises:
+      UserError: as `videos_of`, or the boxes are fractions of images whose size the annotations do not tell.
+    """
+    tracks = [track for video in videos_of(name, folder, split) for track in video.read()]
+    if any(track.relative for track in tracks):
+        title = DATASETS[name].title
+        raise UserError(f"{title} has boxes in fractions of images of unknown size: train on another dataset")
+    return tracks

@@ -55,6 +55,19 @@ def boxes_at(layout: Layout, t: Array, look: SceneConfig, least_side_px: float) 
     return boxes, there & visible & inside & clear & jnp.all(boxes[:, 2:] >= least_side_px, axis=1)
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def annotated_layout(
+    key: Array, times: np.ndarray | Array, look: SceneConfig, least_side_px: float
+) -> tuple[Layout, Array, Array]:
+    """The layout of the scene of a key; boxes of its objects at times `float32 [F]`, and which of them are to be seen.
+
+    Boxes are `float32 [F, 5, 4]`, the others `bool [F, 5]`, both as those of `boxes_at`.
+    """
+    layout = sample_layout(key, look)
+    boxes, shown = jax.vmap(lambda t: boxes_at(layout, t, look, least_side_px))(jnp.asarray(times))
+    return layout, boxes, shown
+
+
 def covered(box: Array, other: Array) -> Array:
     """Share of a box `[4]` that another one covers, `float32 []`."""
     low = jnp.maximum(box[:2], other[:2])

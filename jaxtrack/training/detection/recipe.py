@@ -21,7 +21,7 @@ from jaxtrack.training.detection import anchors as anchors_lib
 from jaxtrack.training.detection.anchors import Labels
 from jaxtrack.training.detection.config import DetectionConfig
 from jaxtrack.training.optimiser import Stage, merge
-from jaxtrack.training.task import AXIS, TrainState
+from jaxtrack.training.task import AXIS, TrainState, with_drawn_layers
 
 _SIGMA = 3.0  # of py-faster-rcnn's smooth L1: its parabola ends at 1 / sigma^2
 
@@ -78,9 +78,7 @@ class Recipe(NamedTuple):
 
     def completed(self, loaded: Any, draw: Callable[[], Any]) -> Any:
         """See `Task`; a file for a tracker has no scores and offsets."""
-        drawn, params = draw(), loaded["params"]
-        head = {**drawn["params"]["head"], **params["head"]}
-        return {**drawn, "params": {"backbone": params["backbone"], "head": head}}
+        return with_drawn_layers(loaded, draw())
 
     def stored(self, variables: Any) -> Any:
         """See `Task`."""

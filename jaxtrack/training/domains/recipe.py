@@ -18,7 +18,7 @@ from jaxtrack.trackers import mdnet as tracker
 from jaxtrack.trackers.mdnet import Ranking
 from jaxtrack.training.domains.config import DomainConfig, Sampling
 from jaxtrack.training.optimiser import Stage, merge
-from jaxtrack.training.task import AXIS, TrainState
+from jaxtrack.training.task import AXIS, TrainState, with_drawn_layers
 
 # The smallest side is that of the Matlab code's offline training.
 _LIMITS = samplers.Limits(least_side_px=5.0)
@@ -111,9 +111,7 @@ class Recipe(NamedTuple):
 
     def completed(self, loaded: Any, draw: Callable[[], Any]) -> Any:
         """See `Task`; a file has no branches."""
-        drawn, params = draw(), loaded["params"]
-        head = {**drawn["params"]["head"], **params["head"]}
-        return {**drawn, "params": {"backbone": params["backbone"], "head": head}}
+        return with_drawn_layers(loaded, draw())
 
     def stored(self, variables: Any) -> Any:
         """See `Task`."""

@@ -220,11 +220,8 @@ def _sha256(video: Video) -> str:
 def _read(name: str, folder: Path, part: str) -> tuple[Video, ...]:
     """The videos of a dataset on disk."""
     name, dataset = registry.find(name)
-    tracks = [track for video in registry.videos_of(name, folder, part) for track in video.read()]
-    if any(track.relative for track in tracks):
-        raise UserError(f"{dataset.title} has boxes in fractions of images of unknown size: train on another dataset")
     found = []
-    for track in tracks:
+    for track in registry.tracks_in_pixels(name, folder, part):
         kept = [frame for frame in track.frames if frame.box_xyxy is not None and frame.visible]
         if kept:
             xyxy = np.asarray([frame.box_xyxy for frame in kept], np.float64)
@@ -251,17 +248,10 @@ def _rendered(config: Scenes) -> tuple[Video, ...]:
     index = 0
     while len(found) < config.count:
         key = scene.scene_key(config.split, config.seed, index)
-        layout, boxes, shown = (jax.device_get(part) for part in _layout(key, times, config.look))
+        annotated = jax.device_get(objects.annotated_layout(key, times, config.look, _LEAST_SIDE_PX))
+        layout, boxes, shown = annotated[0], *(part[:, objects.TARGET] for part in annotated[1:])
         if 2 * shown.sum() >= config.frames:
             images = objects.images(key, layout, times[np.flatnonzero(shown)], config.look)
             found.append(Video(f"scene {index}", images, boxes[shown]))  # type: ignore[arg-type]
         index += 1
     return tuple(found)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _layout(key: jax.Array, times: jax.Array, look: SceneConfig) -> tuple[Any, jax.Array, jax.Array]:
-    """Layout of a scene, the target's boxes `[F, 4]` cut off at the image's border, and whether it is to be seen."""
-    layout = objects.sample_layout(key, look)
-    boxes, shown = jax.vmap(lambda t: objects.boxes_at(layout, t, look, _LEAST_SIDE_PX))(times)
-    return layout, boxes[:, objects.TARGET], shown[:, objects.TARGET]

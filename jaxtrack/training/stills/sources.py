@@ -124,13 +124,8 @@ def _annotated(name: str, folder: Path, part: str) -> tuple[Still, ...]:
     """The images of a dataset on disk."""
     name, dataset = registry.find(name)
     boxes: dict[Path, list[Box]] = {}
-    for video in registry.videos_of(name, folder, part):
-        for track in video.read():
-            if track.relative:
-                raise UserError(
-                    f"{dataset.title} has boxes in fractions of images of unknown size: train on another dataset"
-                )
-            _collect(track, boxes)
+    for track in registry.tracks_in_pixels(name, folder, part):
+        _collect(track, boxes)
     if not boxes:
         raise UserError(f"no image of {dataset.title}'s {part} in {folder} has an object to train on")
     return tuple(_still(path, found, folder) for path, found in boxes.items())
@@ -159,18 +154,10 @@ def _rendered(config: Rendered) -> tuple[Still, ...]:
     found: list[Still] = []
     for index in range(config.scenes):
         key = scene.scene_key(config.split, config.seed, index)
-        layout, boxes, shown = (jax.device_get(part) for part in _layout(key, times, config.look))
+        layout, boxes, shown = jax.device_get(objects.annotated_layout(key, times, config.look, _LEAST_SIDE_PX))
         frames = np.flatnonzero(shown.any(axis=1)).tolist()
         images = objects.images(key, layout, times[np.asarray(frames)], config.look) if frames else ()
         for frame, pixels in zip(frames, images, strict=True):
             name = f"scene {index}, frame {frame}"
             found.append(Still(name, functools.partial(np.asarray, pixels), boxes[frame][shown[frame]]))
     return tuple(found)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _layout(key: jax.Array, times: jax.Array, look: SceneConfig) -> tuple[scene.Layout, jax.Array, jax.Array]:
-    """Layout of a scene, boxes `[F, 5, 4]` of its objects, and which of them are to be seen, `[F, 5]`."""
-    layout = objects.sample_layout(key, look)
-    boxes, shown = jax.vmap(lambda t: objects.boxes_at(layout, t, look, _LEAST_SIDE_PX))(times)
-    return layout, boxes, shown

@@ -35,6 +35,20 @@ def test_two_videos_of_one_name_are_refused(tmp_path):
         registry.videos_of("lasot", tmp_path, "train")
 
 
+def test_boxes_in_fractions_of_images_are_no_boxes_in_pixels(tmp_path, monkeypatch):
+    pixels, fractions = Track("a", "0", ()), Track("b", "0", (), relative=True)
+    for tracks in ([pixels], [pixels, fractions]):
+        dataset = dataclasses.replace(
+            registry.DATASETS["youtubebb"], videos=lambda folder, split, found=tracks: [Video("v", lambda: found)]
+        )
+        monkeypatch.setitem(registry.DATASETS, "youtubebb", dataset)
+        if fractions in tracks:
+            with pytest.raises(UserError, match="YouTube-BB has boxes in fractions of images of unknown size: train"):
+                registry.tracks_in_pixels("youtubebb", tmp_path, "train")
+        else:
+            assert registry.tracks_in_pixels("youtubebb", tmp_path, "train") == [pixels]
+
+
 def test_videos_can_be_sent_to_other_processes(tmp_path):
     [video] = registry.videos_of("got10k", write_got10k(tmp_path, [2]), "train")
     assert pickle.loads(pickle.dumps(video)).read() == video.read()

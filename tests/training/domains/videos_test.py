@@ -88,7 +88,8 @@ def test_frames_in_which_the_target_is_hidden_or_away_are_left_out():
     seen = {True: 0, False: 0}
     for index in range(20):
         key = scene.scene_key("train", 0, index)
-        layout, boxes, shown = jax.device_get(videos._layout(key, times, LOOK))
+        layout, *rest = jax.device_get(objects.annotated_layout(key, times, LOOK, 8.0))
+        boxes, shown = (part[:, objects.TARGET] for part in rest)
         if not layout.challenge.leave:
             continue
         whole = np.asarray(jax.vmap(lambda t, of=layout: motion.target_box(of, t, LOOK))(times))
@@ -102,7 +103,7 @@ def test_frames_in_which_the_target_is_hidden_or_away_are_left_out():
 
 
 def test_how_much_an_occluder_covers():
-    layout, _, _ = videos._layout(scene.scene_key("train", 0, 0), np.zeros(1, np.float32), LOOK)
+    layout, _, _ = objects.annotated_layout(scene.scene_key("train", 0, 0), np.zeros(1, np.float32), LOOK, 8.0)
     pose = motion.occluder_pose(layout, np.float32(0), np.float32(0), LOOK)
     occluder = bodies.bounds(layout.occluder, pose)
     x, y, w, h = np.asarray(occluder)

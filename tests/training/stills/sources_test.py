@@ -96,7 +96,8 @@ def test_look_alikes_and_occluders_are_objects_where_they_are_there():
     times = np.arange(0, 60, 10, dtype=np.float32)
     counts = set()
     for index in range(12):
-        layout, boxes, shown = jax.device_get(sources._layout(scene.scene_key("train", 0, index), times, LOOK))
+        key = scene.scene_key("train", 0, index)
+        layout, boxes, shown = jax.device_get(objects.annotated_layout(key, times, LOOK, 16.0))
         there = [layout.challenge.distractors > 1, layout.challenge.distractors > 0, True]
         there += [layout.challenge.occluders > 0, layout.challenge.occluders > 1]
         assert not shown[:, ~np.asarray(there)].any()
@@ -112,7 +113,8 @@ def test_what_is_behind_another_object_is_left_out():
     times = np.arange(0, 100, 5, dtype=np.float32)
     hidden = 0
     for index in range(10):
-        _, boxes, shown = jax.device_get(sources._layout(scene.scene_key("train", 1, index), times, LOOK))
+        key = scene.scene_key("train", 1, index)
+        _, boxes, shown = jax.device_get(objects.annotated_layout(key, times, LOOK, 16.0))
         for row, seen in zip(boxes, shown, strict=True):
             for back in range(5):
                 for front in range(back + 1, 5):
