@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -23,7 +23,14 @@ _UNKNOWN = ("No such compile option", "is not a valid enum value")
 NOTICE_SECONDS = 5.0  # what comes from the cache on disk is there by then, also on busy cores
 
 
-_told: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("told", default=None)  # see `telling`
+class _Notices(NamedTuple):
+    """What is called while a program compiles for long, and while a tracker's start takes long; see `telling`."""
+
+    compiling: Callable[[], None] | None = None
+    starting: Callable[[], None] | None = None
+
+
+_told: contextvars.ContextVar[_Notices] = contextvars.ContextVar("told", default=_Notices())  # noqa: B039
 
 
 class OutOfMemoryError(UserError):
@@ -83,8 +90,8 @@ class Program:
             enable_compilation_cache()
             start = time.perf_counter()
             lowered = self._jitted.lower(*args)
-            notice = self._notice or _told.get()
-            with _noticing(notice) if notice else contextlib.nullcontext():
+            notice = self._notice or _told.get().compiling
+            with _noticing(notice):
                 executable = _compile(lowered)
             _check_memory(executable, list(self._devices or jax.local_devices()[:1]))
             self._compiled[signature] = executable
@@ -107,27 +114,44 @@ def compiling(what: str) -> str:
     return f"compiling {what}: up to minutes, where it was never compiled before"
 
 
+def starting(what: str) -> str:
+    """What a notice says."""
+    return f"{what}: at the first frame, up to minutes for trackers that learn in it"
+
+
 @contextlib.contextmanager
-def telling(notice: Callable[[], None]) -> Iterator[None]:
+def telling(notice: Callable[[], None], start_notice: Callable[[], None] | None = None) -> Iterator[None]:
     """Inside, `notice` is that of all programs of this thread that have none of their own; called once, for the first
-    one that takes long.
+    one that takes long. `start_notice` is that of trackers' starts, in the same way.
     """
-    waiting = [notice]
-
-    def once() -> None:
-        while waiting:
-            waiting.pop()()
-
-    token = _told.set(once)
+    token = _told.set(_Notices(_once(notice), _once(start_notice) if start_notice else None))
     try:
         yield
     finally:
         _told.reset(token)
 
 
+def _once(notice: Callable[[], None]) -> Callable[[], None]:
+    waiting = [notice]
+
+    def once() -> None:
+        while waiting:
+            waiting.pop()()
+
+    return once
+
+
+def noticing_start() -> contextlib.AbstractContextManager[None]:
+    """Inside, a tracker starts on a first frame; what `telling` has for it is called if that takes long."""
+    return _noticing(_told.get().starting)
+
+
 @contextlib.contextmanager
-def _noticing(notice: Callable[[], None]) -> Iterator[None]:
+def _noticing(notice: Callable[[], None] | None) -> Iterator[None]:
     """Calls `notice` if what happens inside takes long; whether a program is in the cache is known only afterwards."""
+    if notice is None:
+        yield
+        return
     timer = threading.Timer(NOTICE_SECONDS, notice)
     timer.daemon = True
     timer.start()

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtrack.compilation import Program
+from jaxtrack.compilation import Program, noticing_start
 from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.data.sequences import check_image_size, check_init_box
 from jaxtrack.data.video_source import open_video
@@ -147,7 +147,8 @@ def drive(
     predictions: list[Any] = []
     start_program = init.compiled(params, *first)
     tick = time.perf_counter()
-    state = jax.block_until_ready(start_program(params, *first))
+    with noticing_start():
+        state = jax.block_until_ready(start_program(params, *first))
     seconds[0] = time.perf_counter() - tick
     starts = range(1, max(length, 2), step_length)  # A single frame gets one empty chunk, for the shapes.
     for start, frames in zip(starts, _ahead(load, starts), strict=True):

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtrack.compilation import noticing_start
 from jaxtrack.data.sequences import check_image_size
 from jaxtrack.errors import UserError
 from jaxtrack.images import Frame, as_rgb, make_frame
@@ -93,7 +94,8 @@ def stream(
     compiled_before = parts.init.compile_seconds
     begin = parts.init.compiled(params, *start)
     tick = time.perf_counter()
-    state = jax.block_until_ready(begin(params, *start))
+    with noticing_start():
+        state = jax.block_until_ready(begin(params, *start))
     seconds = time.perf_counter() - tick
     compile_seconds = parts.init.compile_seconds - compiled_before
     yield Piece([image], boxes[None], np.ones((1, len(boxes)), np.float32), seconds, compile_seconds)

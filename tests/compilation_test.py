@@ -1,5 +1,6 @@
 import stat
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,19 @@ def test_whoever_runs_programs_of_others_hears_of_the_first_that_takes_long(monk
         pass
     Program(lambda x: x + x)(np.ones(4, np.float32))
     assert heard == ["all", True, False, "own", True, False]
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_start_that_takes_long_is_told_once(monkeypatch, slow):
+    heard, told = [], threading.Event()
+    monkeypatch.setattr(compilation, "NOTICE_SECONDS", 0.01 if slow else 30)
+    with compilation.telling(lambda: heard.append("compiling"), lambda: (heard.append("start"), told.set())):
+        for _ in range(2):
+            with compilation.noticing_start():
+                assert told.wait(30 if slow else 0.05) == slow
+    with compilation.noticing_start():  # nobody wants to hear
+        time.sleep(0.05)
+    assert heard == ["start"] * slow
 
 
 def test_donated_arguments_are_gone_afterwards():

@@ -50,7 +50,8 @@ def parse(text: str) -> np.ndarray:
     except ValueError:
         numbers = []
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise UserError(f"--box {text!r}: expected four numbers {FORM}")
+        finite = "finite " if len(numbers) == 4 else ""
+        raise UserError(f"--box {text!r}: expected four {finite}numbers {FORM}")
     return np.asarray(numbers, np.float32)
 
 

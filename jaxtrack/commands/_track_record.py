@@ -29,6 +29,7 @@ class Record:
 
     Attributes:
       seconds: what tracking the frames after the first took; decoding, compiling, drawing are left out.
+      start_seconds: what starting on the first one took.
       compile_seconds: what compiling took.
       kept: how many boxes were not finite and are the ones before them instead.
     """
@@ -37,7 +38,7 @@ class Record:
         self._first = first_frame
         self._boxes: list[np.ndarray] = []
         self._scores: list[np.ndarray] = []
-        self.seconds = self.compile_seconds = 0.0
+        self.seconds = self.start_seconds = self.compile_seconds = 0.0
         self.kept = 0
 
     def __len__(self) -> int:
@@ -47,6 +48,8 @@ class Record:
         """Takes a piece in and returns its frames."""
         if self._boxes:
             self.seconds += piece.seconds
+        else:
+            self.start_seconds = piece.seconds
         self.compile_seconds += piece.compile_seconds
         frames = []
         for image, boxes, scores in zip(piece.images, piece.boxes, piece.scores, strict=True):

@@ -20,7 +20,7 @@ from jaxtrack import streaming, trackers
 from jaxtrack.commands import _box_option, _box_selection, _tracker_choice
 from jaxtrack.commands._options import Switch, shown_as
 from jaxtrack.commands._track_record import Record
-from jaxtrack.compilation import compiling, disable_compilation_cache, telling
+from jaxtrack.compilation import compiling, disable_compilation_cache, starting, telling
 from jaxtrack.data import video_output
 from jaxtrack.data.image_folder import ImageFolder
 from jaxtrack.data.video_file import Camera, VideoFile
@@ -32,6 +32,7 @@ from jaxtrack.evaluation.runner import Entry, session_seed
 from jaxtrack.files import write_text
 
 _DEFAULT_FPS = 25.0
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +215,7 @@ def _track(
     with progress.reporter(Console(stderr=True), quiet=quiet) as reporter:
         reporter.begin(expected)
         reporter.sequence(what, "tracking", expected)
-        with telling(functools.partial(reporter.note, compiling(what))):
+        with telling(*(functools.partial(reporter.note, each(what)) for each in (compiling, starting))):
             for piece in pieces:
                 for frame in record.add(piece):
                     write(*frame)
@@ -226,24 +227,30 @@ def _track(
 
 @contextlib.contextmanager
 def _first_interrupt_noted() -> Iterator[Callable[[], bool]]:
-    """Inside, a first Ctrl-C is but noted (the function tells), so that files are closed; a second one is as usual."""
+    """Inside, a first Ctrl-C or SIGTERM is but noted (the function tells), so that files are closed; a second one is as
+    usual.
+    """
     noted: list[int] = []
+    # Only the main thread hears of signals; and shells have Ctrl-C ignored by what they run in the background.
+    heard = _STOPPING if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in heard}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
 
     def note(number: int, _: Any) -> None:
         noted.append(number)
-        signal.signal(signal.SIGINT, before)
+        restore()
         os.write(2, b"\nstopping after the frames that are being tracked; Ctrl-C again keeps nothing\n")
 
-    before = signal.getsignal(signal.SIGINT)
-    # Shells have it ignored by what they run in the background; and only the main thread hears of it.
-    if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, note)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, note)
     try:
         yield lambda: bool(noted)
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 # --- what is told --------------------------------------------------------------------------------------------------
@@ -262,10 +269,11 @@ def _report(
     height, width = image.shape[:2]
     speed = "" if record.fps is None else f", {record.fps:.1f} frames/s"
     seconds = record.compile_seconds  # until programs are there, compiled or from the cache
-    compiling = "" if seconds < 0.05 else f", {seconds:.1f} s of them for compiling or loading programs"
+    parts = [f"{seconds:.1f} s of them for compiling or loading programs"] if seconds >= 0.05 else []
+    parts += [f"{record.start_seconds:.1f} s for the first frame"] if record.start_seconds >= 1 else []
     lines = [
         f"{_called(options, source)}: {len(record)} frames of {width}x{height} tracked by {entry.label}{speed}",
-        f"{wall_seconds:.1f} s with reading, drawing and writing{compiling}",
+        f"{wall_seconds:.1f} s with reading, drawing and writing{''.join(f', {part}' for part in parts)}",
         *_missing(source, options),
         *record.summary(),
     ]

@@ -1,8 +1,8 @@
 """Writing a video: a file that OpenCV encodes, or a folder of JPEG images. It appears when all of it is written."""
 
 import contextlib
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,8 +51,10 @@ def check_folder_of(path: Path, what: str) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())  # further ones are made later
     if not folder.is_dir():
         raise UserError(f"{what}: cannot write to {path}: {folder} is no folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{what}: cannot write to {folder}: permission denied")
+    try:  # what the system says of permissions does not hold for everyone and everything
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"{what}: cannot write to {folder}: {(error.strerror or str(error)).lower()}") from error
 
 
 def is_folder(path: Path) -> bool:

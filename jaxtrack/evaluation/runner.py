@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxtrack import trackers
-from jaxtrack.compilation import compiling, telling
+from jaxtrack.compilation import compiling, starting, telling
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.data.sequences import Sequence as VideoSequence
 from jaxtrack.errors import UserError
@@ -245,8 +245,8 @@ def keep(job: Job, track: Track, reporter: Reporter, *, shared_by: str = "") -> 
 
 
 def telling_compiling(entry: Entry, reporter: Reporter) -> contextlib.AbstractContextManager[None]:
-    """Inside, the reporter hears of it while compiling a tracker's programs takes long."""
-    return telling(functools.partial(reporter.note, compiling(entry.label)))
+    """Inside, the reporter hears of it while compiling a tracker's programs, or its start, takes long."""
+    return telling(*(functools.partial(reporter.note, each(entry.label)) for each in (compiling, starting)))
 
 
 def note_compiling(job: Job, seconds: float, reporter: Reporter) -> None:

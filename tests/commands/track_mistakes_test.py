@@ -1,6 +1,8 @@
 """What `track` refuses: one sentence, exit code 2, and nothing left behind."""
 
+import errno
 import functools
+import tempfile
 
 import command_line
 import cv2
@@ -116,7 +118,8 @@ def test_no_box(clip, options, out, capsys):
 )
 def test_a_text_that_is_no_box(clip, options, capsys, text):
     line = error_of(capsys, clip, *without_box(options), f"--box={text}")
-    assert f"--box {text!r}: expected four numbers x,y,w,h: left, top, width and height in pixels" in line
+    four = "four finite numbers" if "n" in text else "four numbers"
+    assert f"--box {text!r}: expected {four} x,y,w,h: left, top, width and height in pixels" in line
 
 
 @pytest.mark.parametrize(
@@ -196,8 +199,16 @@ def test_a_folder_that_cannot_be_written_to(clip, options, out, capsys, tmp_path
     line = error_of(capsys, clip, *options, f"{option}={tmp_path / 'file' / name}")
     assert f"{option}: cannot write to {tmp_path / 'file' / name}: {tmp_path / 'file'} is no folder" in line
     (tmp_path / "locked").mkdir()
+
     # Not by its mode: tests may run as root, for whom every folder can be written to.
-    monkeypatch.setattr(video_output.os, "access", lambda folder, _: folder != tmp_path / "locked")
+    make = tempfile.TemporaryFile
+
+    def refused(**options):
+        if options["dir"] == tmp_path / "locked":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return make(**options)
+
+    monkeypatch.setattr(video_output.tempfile, "TemporaryFile", refused)
     line = error_of(capsys, clip, *options, f"{option}={tmp_path / 'locked' / name}")
     assert line == f"error: {option}: cannot write to {tmp_path / 'locked'}: permission denied"
     assert nothing_is_left(out)

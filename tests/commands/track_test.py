@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import cv2
+import jax
 import numpy as np
 import pytest
 from contract import WANDERING_PARAMS, wandering
@@ -103,6 +104,19 @@ def test_it_is_said_while_the_programs_take_long_to_compile(clip, out, capsys, m
     assert main([*arguments, *["--quiet"] * quiet]) == 0
     line = "compiling tiny: up to minutes, where it was never compiled before"
     assert capsys.readouterr().err.splitlines().count(line) == (not quiet)
+
+
+def test_it_is_said_while_the_first_frame_takes_long(clip, out, capsys, monkeypatch):
+    def begin(*arguments):
+        jax.debug.callback(lambda: time.sleep(0.6))
+        return wandering.init(*arguments)
+
+    slow = Tracker(begin, wandering.step)
+    monkeypatch.setattr(trackers._declared()["tiny"], "tracker", lambda config: slow)
+    monkeypatch.setattr(compilation, "NOTICE_SECONDS", 0.1)
+    assert main(["track", str(clip), "--tracker=tiny", f"--save={out / 'boxes.csv'}", "--box", BOX]) == 0
+    line = "tiny: at the first frame, up to minutes for trackers that learn in it"
+    assert capsys.readouterr().err.splitlines().count(line) == 1
 
 
 # --- what is written -----------------------------------------------------------------------------------------------
@@ -269,13 +283,24 @@ def test_the_summary_tells_of_frames_speed_scores_and_files(clip, out, capsys):
     assert rest[-1] == f"Written: {out / 'boxes.csv'} (frames, targets and pixels count from 0)"
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(1.24, ", 1.2 s of them for compiling or loading programs"), (0.04, "")])
-def test_what_passes_until_programs_are_there_is_told(clip, out, capsys, monkeypatch, seconds, said):
+@pytest.mark.parametrize(
+    ("seconds", "start", "said"),
+    [
+        (1.24, 0.1, ", 1.2 s of them for compiling or loading programs"),
+        (0.04, 0.9, ""),
+        (0.04, 200.04, ", 200.0 s for the first frame"),
+        (1.24, 1.0, ", 1.2 s of them for compiling or loading programs, 1.0 s for the first frame"),
+    ],
+)
+def test_what_passes_until_programs_are_there_and_the_first_frame_is_done_is_told(
+    clip, out, capsys, monkeypatch, seconds, start, said
+):
     """It does not tell whether they were compiled or came from the cache."""
     stream = streaming.stream
 
     def slow(*arguments, **options):
-        return (piece._replace(compile_seconds=seconds) for piece in stream(*arguments, **options))
+        pieces = stream(*arguments, **options)
+        return (piece._replace(compile_seconds=seconds, seconds=start) for piece in pieces)
 
     monkeypatch.setattr(streaming, "stream", slow)
     assert track(clip, out, "--box", BOX, "--frames=1") == 0
@@ -304,22 +329,23 @@ def test_a_video_that_was_cut_off_is_tracked_as_far_as_it_goes_and_that_is_told(
 
 
 class Interrupted(FakeCamera):
-    """Presses Ctrl-C so many times while an image is read."""
+    """Presses Ctrl-C, or sends another signal, so many times while an image is read."""
 
-    def __init__(self, presses, at=4):
+    def __init__(self, presses, at=4, number=signal.SIGINT):
         super().__init__(frames(20))
-        self._presses, self._left = presses, at
+        self._presses, self._left, self._signal = presses, at, number
 
     def read(self):
         self._left -= 1
         for _ in range(self._presses if self._left == 0 else 0):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self._signal)
         return super().read()
 
 
-def test_ctrl_c_keeps_what_was_tracked_and_exits_with_130(out, capsys, monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Interrupted(1))
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_keep_what_was_tracked_and_it_exits_with_130(out, capsys, monkeypatch, number):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Interrupted(1, number=number))
+    before = signal.getsignal(number)
     seen = out / "seen.mp4"
     assert track(0, out, "--box", BOX, f"--out={seen}") == 130
     monkeypatch.undo()
@@ -328,7 +354,7 @@ def test_ctrl_c_keeps_what_was_tracked_and_exits_with_130(out, capsys, monkeypat
     captured = capsys.readouterr()
     assert captured.err == f"interrupted after 4 frames, which are kept: {seen}, {out / 'boxes.csv'}\n"
     assert "4 frames of 64x48" in captured.out
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     assert sorted(path.name for path in out.iterdir()) == ["boxes.csv", "seen.mp4"]
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -97,9 +98,20 @@ def test_the_working_folder_is_not_replaced_even_if_it_is_empty(tmp_path, monkey
 
 
 def test_a_folder_without_the_right_to_write_is_refused_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_output.os, "access", lambda folder, _: folder != tmp_path)  # tests may run as root
+    def refused(**options):
+        raise PermissionError(errno.EACCES, "Permission denied", options)
+
+    check_output(tmp_path / "new" / "out.mp4", "--out")
+    monkeypatch.setattr(video_output.tempfile, "TemporaryFile", refused)  # tests may run as root
     with pytest.raises(UserError, match=f"--out: cannot write to {tmp_path}: permission denied"):
         check_output(tmp_path / "new" / "out.mp4", "--out")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc, in which nobody can make a file")
+def test_a_folder_that_only_seems_to_be_for_writing_is_refused_before():
+    """Of /proc the system says that root may write to it."""
+    with pytest.raises(UserError, match="--out: cannot write to /proc: "):
+        check_output(Path("/proc/new/out.mp4"), "--out")
 
 
 def test_what_can_be_written_is_let_pass_and_not_created(tmp_path):
