@@ -185,11 +185,12 @@ def _again(path: Path, meta: Meta | None = None) -> str:
     train += "add --export STEP"
     if path.resolve().parent == SHIPPED.resolve():
         return "it came with jaxtrack: install jaxtrack again, or restore the file in your checkout"
+    copy, imported = "copy it and its .json again", "import the published file again with `jaxtrack weights import`"
     if meta is None and not (path.parent / TRAINING).is_file():
-        return f"import the published file again with `jaxtrack weights import`, or if jaxtrack trained it, {train}"
+        return f"{copy}, or {imported}, or if jaxtrack trained it, {train}"
     if meta is None or meta.trained:
-        return f"jaxtrack trained it: {train}"
-    return "import the published file again with `jaxtrack weights import`"
+        return f"{copy}, or as jaxtrack trained it, {train}"
+    return f"{copy}, or {imported}"
 
 
 def read_meta(path: Path) -> Meta:

@@ -117,7 +117,8 @@ def test_a_narrow_tracker_differs_in_its_network_and_in_how_fast_it_learns(name)
     assert all(getattr(mining, rate) > getattr(other, rate) for rate in rates)
     same = dataclasses.replace(mining, **{rate: getattr(other, rate) for rate in rates})
     framework = dataclasses.replace(config.framework, mining=same)
-    assert dataclasses.replace(config, architecture="mdnet_vggm", weights=name, framework=framework) == base
+    changes = {"architecture": "mdnet_vggm", "weights": name, "framework": framework, "tuned_on": ""}
+    assert dataclasses.replace(config, **changes) == base
 
 
 def test_an_unknown_architecture_is_refused_however_a_known_one_is_spelt():

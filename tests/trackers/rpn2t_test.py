@@ -264,6 +264,20 @@ def weights(monkeypatch):
     return of
 
 
+@pytest.mark.parametrize("name", ["rpn2t_small", "rpn2t_small_teacher"])
+def test_a_narrow_tracker_differs_in_its_network_and_learns_more_in_the_first_frame(name):
+    config, base = CONFIGS[name], CONFIGS["rpn2t"]
+    mining, other = config.framework.mining, base.framework.mining
+    rates = ("first_iterations", "first_rate")
+    assert all(getattr(mining, rate) > getattr(other, rate) for rate in rates)
+    same = dataclasses.replace(mining, **{rate: getattr(other, rate) for rate in rates})
+    framework = dataclasses.replace(config.framework, mining=same)
+    assert config.architecture in ARCHITECTURES
+    assert config.architecture.startswith("rpn2t_small")
+    changes = {"architecture": base.architecture, "framework": framework, "tuned_on": ""}
+    assert dataclasses.replace(config, **changes) == base
+
+
 def test_weights_are_named_as_their_architecture(weights):
     weights("rpn2t_student")
     assert rpn2t.weights_file(CONFIGS["rpn2t"]) == Path("rpn2t_student.safetensors")

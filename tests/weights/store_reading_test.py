@@ -129,16 +129,15 @@ def test_a_damaged_import_is_to_be_imported_again(saved):
 
 def test_a_damaged_file_of_a_training_is_to_be_written_by_it_again(trained):
     trained.write_bytes(trained.read_bytes()[:-1])
-    with pytest.raises(
-        UserError, match=r"jaxtrack trained it: run .* again, `python train\.py --config FILE`"
-    ) as error:
+    run = r"run .* again, `python train\.py --config FILE`"
+    with pytest.raises(UserError, match=rf"copy it and its \.json again, or as jaxtrack trained it, {run}") as error:
         store.load(trained)
     assert "import" not in str(error.value)
 
 
 def test_without_a_record_the_configuration_beside_it_tells_of_a_training(trained):
     record(trained).unlink()
-    with pytest.raises(UserError, match="jaxtrack trained it: run the command of its training again") as error:
+    with pytest.raises(UserError, match="as jaxtrack trained it, run the command of its training again") as error:
         store.load(trained)
     assert "import" not in str(error.value)
 
