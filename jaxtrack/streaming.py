@@ -83,7 +83,8 @@ def stream(
       First the first frame with the given boxes, then what follows.
 
     Raises:
-      UserError: the video has no frames, or one of another size.
+      UserError: the video has no frames, or one that cannot be read or is of another size; those before such a one have
+        been yielded.
     """
     image, boxes = _first(video), np.asarray(boxes, np.float32)
     frame, key = make_frame(image), sequence_key(seed, name_of(video))  # type: ignore[arg-type]
@@ -111,14 +112,14 @@ def stream_sessions(sessions: Sequence[HostSession], video: Frames, boxes: np.nd
         session.init(image, box)
     yield Piece([image], boxes[None], np.ones((1, len(boxes)), np.float32), time.perf_counter() - tick, 0.0)
     for index in itertools.count(1):
-        images = _images(video, index, 1, image.shape[:2])
-        if not images:
+        following = _next(video, index, image.shape[:2])
+        if following is None:
             return
         tick = time.perf_counter()
-        found = [session.update(images[0]) for session in sessions]
+        found = [session.update(following) for session in sessions]
         seconds = time.perf_counter() - tick
         new = np.asarray([each.box for each in found], np.float32)
-        yield Piece(images, new[None], np.asarray([[each.score for each in found]], np.float32), seconds, 0.0)
+        yield Piece([following], new[None], np.asarray([[each.score for each in found]], np.float32), seconds, 0.0)
 
 
 def _first(video: Frames) -> np.ndarray:
@@ -136,17 +137,28 @@ def _where(video: Frames, index: int) -> str:
     return f"{_called(video)}: frame {index}"
 
 
-def _images(video: Frames, first: int, count: int, size: tuple[int, ...]) -> list[np.ndarray]:
-    """At most `count` images from number `first` on; fewer where the video ends."""
+def _next(video: Frames, index: int, size: tuple[int, ...]) -> np.ndarray | None:
+    """The image of this number; None where the video has ended."""
+    try:
+        image = as_rgb(video[index], _where(video, index))
+    except IndexError:
+        return None
+    check_image_size(image, size, _where(video, index))
+    return image
+
+
+def _images(video: Frames, first: int, count: int, size: tuple[int, ...]) -> tuple[list[np.ndarray], UserError | None]:
+    """At most `count` images from number `first` on: fewer where the video ends, or where one is bad, and why it is."""
     images = []
     for index in range(first, first + count):
         try:
-            image = as_rgb(video[index], _where(video, index))
-        except IndexError:
+            image = _next(video, index, size)
+        except UserError as error:
+            return images, error
+        if image is None:
             break
-        check_image_size(image, size, _where(video, index))
         images.append(image)
-    return images
+    return images, None
 
 
 def _chunk_by_chunk(
@@ -156,19 +168,21 @@ def _chunk_by_chunk(
     length = chunk_length((frame.pixels.shape[0], frame.pixels.shape[1]))
     size = (int(frame.size[0]), int(frame.size[1]))
 
-    def load(start: int) -> tuple[list[np.ndarray], Any]:
-        images = _images(video, start, length, size)
-        return images, jax.device_put(load_chunk(images, 0, frame)) if images else None
+    def load(start: int) -> tuple[list[np.ndarray], Any, UserError | None]:
+        images, problem = _images(video, start, length, size)
+        return images, jax.device_put(load_chunk(images, 0, frame)) if images else None, problem
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         pending = pool.submit(load, 1)
         for start in itertools.count(1, length):
-            images, frames = pending.result()
+            images, frames, problem = pending.result()
             if len(images) == length:
                 pending = pool.submit(load, start + length)
             if images:
                 state, piece = _tracked(parts, params, state, frames, images)
                 yield piece
+            if problem is not None:
+                raise problem
             if len(images) < length:
                 return
 
@@ -189,17 +203,17 @@ def _frame_by_frame(
 ) -> Generator[Piece, None, None]:
     size = (int(frame.size[0]), int(frame.size[1]))
     for index in itertools.count(1):
-        images = _images(video, index, 1, size)
-        if not images:
+        image = _next(video, index, size)
+        if image is None:
             return
         compiled_before = parts.step.compile_seconds
-        arguments = (params, state, make_frame(images[0]))
+        arguments = (params, state, make_frame(image))
         program = parts.step.compiled(*arguments)
         tick = time.perf_counter()
         state, prediction = jax.block_until_ready(program(*arguments))
         seconds = time.perf_counter() - tick
         found = jax.tree.map(lambda leaf: np.asarray(leaf)[None], prediction)
-        yield _piece(images, found, seconds, parts.step.compile_seconds - compiled_before)
+        yield _piece([image], found, seconds, parts.step.compile_seconds - compiled_before)
 
 
 def _piece(images: list[np.ndarray], found: Prediction, seconds: float, compile_seconds: float) -> Piece:

@@ -145,6 +145,17 @@ def test_a_frame_of_another_size_is_refused_with_its_number(clip, live):
         list(stream_sessions([session], Endless(broken), BOX[None]))
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_the_frames_before_one_that_is_refused_are_tracked_as_without_it(clip, live):
+    broken = [*clip[:7], clip[7][:100], *clip[8:]]
+    pieces = []
+    with pytest.raises(UserError, match="frame 7"):
+        pieces.extend(stream(wandering, WANDERING_PARAMS, Endless(broken), BOX[None], live=live))
+    _, boxes, _ = joined(pieces)
+    _, expected, _ = joined(stream(wandering, WANDERING_PARAMS, Endless(clip[:7]), BOX[None], live=live))
+    np.testing.assert_array_equal(boxes, expected)
+
+
 def test_a_video_without_frames_is_refused():
     with pytest.raises(UserError, match="the video has no frames"):
         next(stream(wandering, WANDERING_PARAMS, [], BOX[None]))

@@ -86,12 +86,13 @@ def _explained(table: Table) -> Table:
 def _line_on(name: str) -> str:
     """What a tracker is, or why it cannot run here."""
     try:
-        trackers.build(name, trackers.default_config(name))
+        method = trackers.build(name, trackers.default_config(name))
     except MissingWeightsError:
         return f"{trackers.description(name)} ({_MISSING})"
     except UserError as error:
         return f"cannot run here: {error}"
-    return trackers.description(name)
+    chosen_on = places.chosen_on(getattr(method, "weights_sha256", None))
+    return trackers.description(name) + (f", its weights chosen on {chosen_on}" if chosen_on else "")
 
 
 def benchmark_table(data_dir: Path | None) -> Table:

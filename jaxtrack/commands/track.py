@@ -40,7 +40,7 @@ class Options:
     """Tracks targets in a video, images or a camera; writes their boxes and a video that shows them.
 
     Say where the targets are in the first frame, by --box or --select, and what to keep, by --out, --save or both.
-    Ctrl-C ends the tracking early and keeps what there is.
+    Ctrl-C ends the tracking early and keeps what there is, and so does a frame that cannot be read.
     """
 
     source: Annotated[str, tyro.conf.Positional, shown_as("VIDEO|FOLDER|PATTERN|CAMERA")]
@@ -88,15 +88,18 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     image = _first_image(video, source, options)
     boxes = _boxes(given or _box_selection.select(image), image)
     pieces = _pieces(entry, video, boxes, options.seed, live=isinstance(source, Camera))
-    record, new_folders = Record(options.start), _new_folders(options)
+    record, new_folders, broken = Record(options.start), _new_folders(options), list[UserError]()
     began = time.perf_counter()
     picture = TrackPicture((image.shape[0], image.shape[1]), len(boxes), video.expected)
     with contextlib.closing(pieces), _first_interrupt_noted() as stopped:
         with _output(options, picture, source) as write:
-            _track(pieces, record, write, stopped, _what(entry, boxes), video.expected, quiet=options.quiet)
+            whole = _until_broken(pieces, record, broken)
+            _track(whole, record, write, stopped, _what(entry, boxes), video.expected, quiet=options.quiet)
         if options.save is not None:  # after the video: it may lie in the folder of images, which appears only now
             write_text(options.save, record.text())
     _report(options, entry, record, source, image, time.perf_counter() - began, new_folders)
+    for error in broken:
+        raise UserError(f"{error}; the {len(record)} frames before it are kept: {_written(options)}")
     if stopped():
         raise KeyboardInterrupt(f"interrupted after {len(record)} frames, which are kept: {_written(options)}")
 
@@ -199,6 +202,18 @@ def _output(options: Options, picture: TrackPicture, source: Source) -> Iterator
     fps = options.fps or getattr(source, "fps", None) or _DEFAULT_FPS
     with video_output.writing(options.out, picture.size, fps=fps, codec=options.codec) as write:
         yield lambda *frame: write(picture.draw(*frame))
+
+
+def _until_broken(
+    pieces: Iterable[streaming.Piece], record: Record, broken: list[UserError]
+) -> Iterator[streaming.Piece]:
+    """The pieces up to a frame that cannot be read or is of another size; why then goes to `broken`."""
+    try:
+        yield from pieces
+    except UserError as error:
+        if not len(record):  # nothing was tracked: there is nothing to keep
+            raise
+        broken.append(error)
 
 
 def _track(

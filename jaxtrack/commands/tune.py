@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.text import Text
 from jaxtrack import trackers
 from jaxtrack.commands import _tracker_choice
 from jaxtrack.commands._options import Switch, shown_as
-from jaxtrack.data import benchmarks
+from jaxtrack.data import benchmarks, video_output
 from jaxtrack.data.sequences import Benchmark
 from jaxtrack.errors import UserError
 from jaxtrack.evaluation import progress, provenance, replay, tuning
@@ -113,10 +112,7 @@ def _free_path(out: Path) -> Path:
     for taken in (path, path.with_suffix(".json")):
         if taken.exists():
             raise UserError(f"--out: {taken} is there already: choose another name, or move it away")
-    folder = next(parent for parent in path.parents if parent.exists())  # further ones are made in the end
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        why = "permission denied" if folder.is_dir() else "it is no folder"
-        raise UserError(f"--out: cannot write to {folder}: {why}")
+    video_output.check_folder_of(path, "--out")
     return path
 
 

@@ -35,7 +35,9 @@ def test_tuned_trackers_whose_weights_come_along_have_a_row_of_their_own_that_sa
     monkeypatch.setenv("COLUMNS", "400")
     assert run("--list") == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert rows["mdnet_small"].rstrip().endswith("with weights mdnet_small, tuned on four sequences of OTB100")
+    assert "with weights mdnet_small, tuned on four sequences of OTB100" in rows["mdnet_small"]
+    assert rows["mdnet_small"].rstrip().endswith(", its weights chosen on four targets of OTB-100")
+    assert rows["siamban_nano"].rstrip().endswith(", its weights chosen on six targets of OTB-100")
     assert rows["rpn2t_small"].rstrip().endswith("all positions, tuned on three sequences of OTB100")
     assert {"rankloc_small", "rpn2t_small_teacher"} <= set(rows)
 

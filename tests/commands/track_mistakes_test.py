@@ -7,8 +7,9 @@ import tempfile
 import command_line
 import cv2
 import pytest
-from tiny_videos import SIZE, FakeCamera, cut_off, frames, write_file, write_folder
+from tiny_videos import SIZE, FakeCamera, cut_off, frames, number_of, read_file, write_file, write_folder
 
+from jaxtrack.__main__ import main
 from jaxtrack.data import video_output
 
 error_of = functools.partial(command_line.error_of, "track")
@@ -81,17 +82,38 @@ def test_a_camera_without_images(options, out, capsys, monkeypatch):
     assert nothing_is_left(out)
 
 
-def test_a_frame_of_another_size_in_the_middle(folder, options, out, capsys):
+def kept_after_an_error(capsys, out):
+    """The one line on stderr of a video that was tracked as far as it is sound, and the numbers of the frames kept."""
+    captured = capsys.readouterr()
+    rows = out.with_name("boxes.csv").read_text().splitlines()[1:]
+    numbers = [number_of(image) for image in read_file(out)]
+    assert f"{len(numbers)} frames of 64x48 tracked by opencv-mil" in captured.out
+    assert [int(row.split(",")[0]) for row in rows] == numbers
+    [line] = captured.err.splitlines()
+    return line, numbers
+
+
+def test_a_frame_of_another_size_in_the_middle_keeps_those_before(folder, options, out, capsys):
     cv2.imwrite(str(folder / "0003.png"), frames(1, (40, 64))[0])
-    line = error_of(capsys, folder, *options)
-    assert "frame 3 (" in line
+    assert main(["track", str(folder), *options]) == 2
+    line, numbers = kept_after_an_error(capsys, out)
+    assert line.startswith("error: the video: frame 3 (")
     assert "0003.png) has 64x40 pixels, the first one 64x48" in line
-    assert nothing_is_left(out)
+    assert line.endswith(f"; the 3 frames before it are kept: {out}, {out.with_name('boxes.csv')}")
+    assert numbers == [0, 1, 2]
 
 
-def test_an_image_that_is_damaged(folder, options, out, capsys):
-    cut_off(folder / "0002.png", 0.1)
-    assert "0002.png) does not decode as an image" in error_of(capsys, folder, *options)
+def test_an_image_that_is_damaged_keeps_those_before(folder, options, out, capsys):
+    cut_off(folder / "0004.png", 0.1)
+    assert main(["track", str(folder), *options]) == 2
+    line, numbers = kept_after_an_error(capsys, out)
+    assert "0004.png) does not decode as an image" in line
+    assert numbers == [0, 1, 2, 3]
+
+
+def test_a_first_image_that_is_damaged_leaves_nothing(folder, options, out, capsys):
+    cut_off(folder / "0000.png", 0.1)
+    assert "0000.png) does not decode as an image" in error_of(capsys, folder, *options)
     assert nothing_is_left(out)
 
 

@@ -1,8 +1,8 @@
 """`jaxtrack tune`, with a made-up network on tiny videos."""
 
+import errno
 import functools
 import json
-from types import SimpleNamespace
 
 import command_line
 import pytest
@@ -10,6 +10,7 @@ import siamese_brightness
 
 from jaxtrack.__main__ import main
 from jaxtrack.commands import _tracker_choice
+from jaxtrack.data import video_output
 from jaxtrack.evaluation import tuning
 from jaxtrack.trackers import siamese
 from jaxtrack.weights import places
@@ -118,10 +119,14 @@ def test_missing_weights_are_answered_with_the_command_that_brings_them(monkeypa
 
 def test_where_nothing_can_be_written_is_said_before_the_search(options, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
-    assert "file: it is no folder" in error_of(capsys, *options, f"--out={tmp_path / 'file' / 'mine'}")
+    assert f"{tmp_path / 'file'} is no folder" in error_of(capsys, *options, f"--out={tmp_path / 'file' / 'mine'}")
     assert "is a folder: name the config file" in error_of(capsys, *options, "--out=.")
     (tmp_path / "mine.json").write_text("{}")
     assert "mine.json is there already" in error_of(capsys, *options)
-    monkeypatch.setattr("jaxtrack.commands.tune.os", SimpleNamespace(access=lambda *_: False, W_OK=2, X_OK=1))
+
+    def refused(**_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(video_output.tempfile, "TemporaryFile", refused)
     assert "permission denied" in error_of(capsys, *options, f"--out={tmp_path / 'new' / 'other'}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine.json"]
