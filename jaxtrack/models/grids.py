@@ -1,6 +1,7 @@
 """Grids of anchors and points: where the cells of a Siamese network's output lie, and what boxes they mean.
 
-Positions are relative to the centre of the crop, in crop pixels; a grid of even side reaches further to the left.
+Positions are relative to the centre of the crop, in crop pixels; a grid of even side reaches further to the left. They
+are those of the centres of the cells' receptive fields, for anchors, points and tokens alike.
 """
 
 import math
@@ -64,8 +65,6 @@ def anchors(kind: Kind, side: int, stride: int, centre_px: float = 0.0) -> np.nd
       `float32 [N, 4]`.
     """
     centres = grid(side, stride) + np.float32(centre_px)
-    if kind == "tokens" and side % 2 == 0:  # whose cells fill the crop: the middle is between two of them
-        centres += np.float32((stride - 1) / 2)
     sizes = anchor_sizes(stride) if kind == "anchors" else np.zeros((1, 2), np.float32)
     return np.concatenate([np.tile(centres, (len(sizes), 1)), np.repeat(sizes, len(centres), axis=0)], axis=-1)
 

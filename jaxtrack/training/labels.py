@@ -82,7 +82,7 @@ class EllipseLabels:
 
 @dataclasses.dataclass(frozen=True)
 class TokenLabels:
-    """How tokens are labelled, by default as TransT does: all are counted, those of the cells in the box positive."""
+    """How tokens are labelled, by default as TransT does: all are counted, those in the box positive."""
 
     positives: int = 256
     """Most positives of an image that are ranked, evenly spread; the other losses take all."""
@@ -183,34 +183,38 @@ def token_labels(
     config: TokenLabels,
     *,
     side: int,
+    stride: int,
     search_px: int,
     first_px: float = 0.0,
 ) -> Labels:
-    """Labels by the cells in the target's box (TransT); all other cells are background.
+    """Labels by the tokens in the target's box (TransT); all others are background.
 
-    The box takes the cells from ceil(start) to ceil(end) - 1 in each direction, its sides being in cells, and at least
-    one.
+    In each direction those are positive that lie at the box's start or after it and before its end, and at least one.
+    Where a token lies is where its receptive field has its centre: of TransT's network, token k at pixel 8 k, so that
+    these are the authors' cells from ceil(start) to ceil(end) - 1, the box being in cells.
 
     Args:
       target_xyxy: `float32 [4]`, corners of the box in the search region, pixels: the target's, or the other object's.
       negative: `bool []`, whether the pair is a negative one.
       config: the constants.
-      side: cells in a row.
+      side: tokens in a row.
+      stride: distance of neighbouring tokens, pixels.
       search_px: side of the search region.
-      first_px: where the first pixel's centre lies, in pixels from the region's edge: 0 in the reference, half a pixel
-        too far left; 0.5 is right.
+      first_px: where the first pixel's centre lies, in pixels from the region's edge, from which the boxes to give
+        count: 0 in the reference, half a pixel too far left; 0.5 is right.
     """
     chex.assert_shape(target_xyxy, (4,))
-    corners = (target_xyxy + first_px) / search_px
-    row, column = (_covered(corners[i::2] * side, side, cut=config.cut) for i in (1, 0))
+    first_token_px = grids.anchors("tokens", side, stride, search_px // 2)[0, 0]
+    ends = (target_xyxy - first_token_px) / stride  # in tokens
+    row, column = (_covered(ends[i::2], side, cut=config.cut) for i in (1, 0))
     positive = (row[:, None] & column[None]).ravel()
-    box = boxes.cxcywh_from_box(boxes.box_from_xyxy(corners))
+    box = boxes.cxcywh_from_box(boxes.box_from_xyxy((target_xyxy + first_px) / search_px))
     target = jnp.broadcast_to(box, (side * side, 4))
     return _labels(positive, ~positive, jnp.ones_like(positive), target, negative)
 
 
 def _covered(ends: jax.Array, side: int, *, cut: bool) -> jax.Array:
-    """The cells of a line that a box covers; its two ends in cells, `[2]`, to `bool [side]`."""
+    """The tokens of a line that a box covers; its two ends in tokens from the first, `[2]`, to `bool [side]`."""
     start, stop = jnp.ceil(ends)
     stop = jnp.where(stop == start, start + 1, stop)
     cells = jnp.arange(side, dtype=start.dtype)

@@ -146,18 +146,14 @@ def make_recipe(config: TrainConfig) -> Recipe:
 def label_batch(recipe: Recipe, keys: jax.Array, pairs: Pair) -> Labels:
     """Labels of B pairs, from a key each; every array gets a leading axis B."""
     architecture = recipe.architecture
+    grid: dict[str, Any] = {"side": architecture.score_cells, "stride": architecture.stride_px}
     if isinstance(recipe.labels, TokenLabels):
-        cells = {"side": architecture.score_cells, "search_px": architecture.search_px}
-        first_px = 0.5 if architecture.exact_centre else 0.0
-        of_tokens = functools.partial(token_labels, config=recipe.labels, **cells, first_px=first_px)
+        region = {"search_px": architecture.search_px, "first_px": 0.5 if architecture.exact_centre else 0.0}
+        of_tokens = functools.partial(token_labels, config=recipe.labels, **grid, **region)
         return jax.vmap(lambda box, negative: of_tokens(box, negative))(pairs.box_xyxy, pairs.negative)
-    grid = {
-        "side": architecture.score_cells,
-        "stride": architecture.stride_px,
-        "centre_px": float(architecture.search_px // 2),
-    }
+    grid["centre_px"] = float(architecture.search_px // 2)
     make = anchor_labels if isinstance(recipe.labels, AnchorLabels) else ellipse_labels
-    one = functools.partial(make, config=recipe.labels, **grid)  # type: ignore[arg-type]
+    one = functools.partial(make, config=recipe.labels, **grid)
     return jax.vmap(lambda key, box, negative: one(key, box, negative))(keys, pairs.box_xyxy, pairs.negative)
 
 

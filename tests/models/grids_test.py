@@ -1,10 +1,15 @@
 """Grids, anchors and what they mean as boxes."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import siamese_losses
 
 from jaxtrack.models import grids
+from jaxtrack.models.siamese import ARCHITECTURES
+from jaxtrack.models.small_resnet import SmallResNet
+from jaxtrack.models.transt import TruncatedResNet
 
 
 def test_windows_and_grids_of_the_specification():
@@ -66,14 +71,27 @@ def test_boxes_are_decoded_about_any_centre_and_in_any_number(kind, count):
         np.testing.assert_allclose(found[image], boxes + np.asarray([127, 127, 0, 0]), rtol=1e-5, atol=1e-4)
 
 
-def test_tokens_lie_in_the_middles_of_the_cells_that_fill_the_region():
-    # 32 cells of 8 pixels: the first has the pixels 0 to 7, the last 248 to 255.
-    places = grids.anchors("tokens", 32, 8, 128.0)
-    np.testing.assert_array_equal(
-        places[[0, 1, 33, -1]], [[3.5, 3.5, 0, 0], [11.5, 3.5, 0, 0], [11.5] * 2 + [0, 0], [251.5] * 2 + [0, 0]]
-    )
-    # Of 15 the middle one lies on the middle pixel of 255.
-    np.testing.assert_array_equal(grids.anchors("tokens", 15, 16, 127.0)[112], [127, 127, 0, 0])
+@pytest.mark.parametrize(
+    ("name", "backbone", "side_px", "cell"),
+    [
+        ("transt", TruncatedResNet(2, (1, 1, 1)), 128, 8),
+        ("transt_nano", SmallResNet((2, 2, 2, 2), ((), (1,), (), (1,))), 127, 3),
+    ],
+)
+def test_a_token_lies_in_the_middle_of_what_it_sees(name, backbone, side_px, cell):
+    """Of a narrow backbone of the same geometry: those pixels whose change changes the token."""
+    images = jnp.full((side_px, side_px, side_px, 3), 200.0)
+    pixels = np.arange(side_px)
+    changed = images.at[pixels, pixels, pixels].set(1e5)
+    # No weight is negative: nothing that a token sees is lost in a ReLU.
+    variables = jax.tree.map(jnp.abs, backbone.init(jax.random.key(0), images[:1]))
+    see = jax.jit(lambda images: backbone.apply(variables, images)[0][:, cell, cell])
+    seen = np.flatnonzero(np.any(see(changed) != see(images), axis=-1))
+    assert 0 < seen[0] < seen[-1] < side_px - 1  # all of them are in the image
+    architecture = ARCHITECTURES[name]
+    side = architecture.score_cells
+    places = grids.anchors("tokens", side, architecture.stride_px, architecture.search_px // 2)
+    np.testing.assert_array_equal(places[cell * side + cell, :2], (seen[0] + seen[-1]) / 2)
 
 
 def test_a_tokens_box_has_nothing_to_do_with_its_place():

@@ -244,7 +244,7 @@ AS_RELEASED = TokenLabels()
 
 @functools.cache
 def of_tokens(config, first_px):
-    grid = {"side": 32, "search_px": 256, "first_px": first_px}
+    grid = {"side": 32, "stride": 8, "search_px": 256, "first_px": first_px}
     return jax.jit(lambda target, negative: token_labels(target, negative, config, **grid))
 
 
@@ -286,6 +286,16 @@ def test_the_smallest_box_has_one_positive():
     # From 16.1 to 16.4 cells: none begins in between, so the one after it counts.
     found, *_ = tokens((16.25 / 32, 16.25 / 32, 0.3 / 32, 0.3 / 32))
     np.testing.assert_array_equal(np.flatnonzero(found == 1), [17 * 32 + 17])
+
+
+def test_the_small_networks_positives_are_the_tokens_whose_pixels_lie_in_the_box():
+    """Their token k lies at pixel 16 k + 15, after four convolutions of 3 x 3 with stride 2 and no padding."""
+    pixels = 16 * np.arange(15) + 15
+    label = jax.jit(lambda box: token_labels(box, False, TokenLabels(cut=True), side=15, stride=16, search_px=255))
+    for left, top, right, bottom in ((96, 96, 158, 158), (-20, 3, 66, 48), (200, 100, 300, 131.5), (95, 111, 127, 128)):
+        found = np.asarray(label(np.asarray([left, top, right, bottom], np.float32)).label).reshape(15, 15)
+        columns, rows = (left <= pixels) & (pixels < right), (top <= pixels) & (pixels < bottom)
+        np.testing.assert_array_equal(found, rows[:, None] & columns[None])
 
 
 def test_all_tokens_of_a_negative_pair_are_background():
