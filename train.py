@@ -1,8 +1,6 @@
 """Trains a tracker's networks: `python train.py --help`."""
 
-import sys
-
-from jaxtrack.__main__ import script
+from jaxtrack.__main__ import leave, script
 
 if __name__ == "__main__":
-    sys.exit(script("train"))
+    leave(script("train"))

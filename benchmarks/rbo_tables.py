@@ -50,7 +50,7 @@ MECHANISM = {
     "margin": "P+ minus the highest negative",
     "distractor": "strongest distractor",
 }
-MAP_ARMS = ("ce", "two_stage", "cr")
+_MAP_ARMS = 3
 _SIDE, _GAP = 255, 6
 
 
@@ -140,9 +140,9 @@ def score_maps(options: Tables, arm: str, pairs: Any) -> np.ndarray:
 
 
 def draw_maps(options: Tables, path: Path, count: int = 6) -> None:
-    """A line for each pair: template, search region with the box, one map per arm."""
+    """A line for each pair: template, search region with the box, one map for each of the first three arms."""
     pairs = hard_pairs(options, count)
-    done = [arm for arm in MAP_ARMS if (arm, 0) in results(options)]
+    done = [arm for arm in ARMS if (arm, 0) in results(options)][:_MAP_ARMS]
     maps = {arm: score_maps(options, arm, pairs) for arm in done}
     stride_px = siamese.ARCHITECTURES[options.study].stride_px
     lines = []

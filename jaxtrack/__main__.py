@@ -1,8 +1,10 @@
 """`python -m jaxtrack COMMAND …`, or `jaxtrack COMMAND …` where the package is installed."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import jax
 
@@ -30,6 +32,25 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "jaxtrack") -> int:
 def script(command: str) -> int:
     """Runs `command` for a script of its own, such as evaluate.py, with the arguments of the process."""
     return guarded(lambda: commands.find(command).run(sys.argv[1:], prog=f"{command}.py"))
+
+
+def entry() -> NoReturn:
+    """`main` as a program of its own."""
+    leave(main())
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process with an exit code.
+
+    After Ctrl-C at once, all being closed: XLA may still be compiling in threads of its own, for which the
+    interpreter's end waits, and in which it has crashed. Processes of one training leave one another in JAX's way.
+    """
+    if code == _INTERRUPTED and not jax.distributed.is_initialized():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def guarded(run: commands.Runnable) -> int:
@@ -75,4 +96,4 @@ def _printable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

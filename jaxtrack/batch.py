@@ -131,9 +131,10 @@ def _runs(videos: Any, boxes: Any, seeds: Any) -> list[tuple[Video, Any, int]]:
     if isinstance(videos, str | Path):
         raise UserError(f"videos must be a list of videos, not the path of one: [{str(videos)!r}]")
     videos, boxes = list(videos), list(boxes)
-    seeds = [seeds] * len(videos) if np.ndim(seeds) == 0 else list(seeds)
+    given, seeds = seeds, [seeds] * len(videos) if np.ndim(seeds) == 0 else list(seeds)
     if not len(videos) == len(boxes) == len(seeds):
-        raise UserError(f"got {len(videos)} videos, {len(boxes)} boxes and {len(seeds)} seeds: give one of each a run")
+        count = "" if np.ndim(given) == 0 else f", {len(seeds)} seeds"
+        raise UserError(f"got {len(videos)} videos, {len(boxes)} boxes{count}: give one of each a run")
     return list(zip(map(as_video, videos), boxes, seeds, strict=True))
 
 

@@ -83,8 +83,10 @@ def test_a_batch_that_will_not_fit_is_refused_before_it_runs(clip, monkeypatch):
 def test_widths_and_lists_that_do_not_fit_together_are_refused(clip):
     with pytest.raises(UserError, match=r"width 3 does not divide over 4 devices: take one of 4, 8"):
         run_batch(wandering, {}, [clip], [BOX], [0], width=3)
-    with pytest.raises(UserError, match="2 boxes"):
+    with pytest.raises(UserError, match=r"got 1 videos, 2 boxes, 1 seeds: give one of each a run$"):
         run_batch(wandering, {}, [clip], [BOX, BOX], [0], width=4)
+    with pytest.raises(UserError, match=r"got 1 videos, 2 boxes: give one of each a run$"):
+        run_batch(wandering, {}, [clip], [BOX, BOX], width=4)
 
 
 def test_by_default_the_seed_is_0_and_a_device_has_one_lane_on_cpus(clip):

@@ -80,6 +80,21 @@ def test_whoever_has_chosen_what_is_logged_sees_it(xla_levels, monkeypatch, chos
     assert xla_levels == before
 
 
+@pytest.mark.parametrize(("end", "code", "said"), [("KeyboardInterrupt", 130, ""), ("m.UserError", 2, "the end\n")])
+def test_after_ctrl_c_nothing_waits_for_the_interpreters_end(end, code, said):
+    """Where a program that is being compiled in threads of XLA's would keep it, or crash."""
+    lines = f"""
+import atexit, jaxtrack.__main__ as m
+atexit.register(print, "the end")
+def run():
+    raise {end}("said")
+m.leave(m.guarded(run))
+"""
+    done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, said)
+    assert done.stderr.endswith("said\n")
+
+
 def test_a_defect_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         guarded(lambda: 1 / 0)

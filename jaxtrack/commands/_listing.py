@@ -79,7 +79,10 @@ def tracker_table(names: Sequence[str]) -> Table:
 def _explained(table: Table) -> Table:
     """The table, with a line below it if a tracker lacks its weights."""
     if any(_MISSING in str(cell) for column in table.columns for cell in column.cells):
-        table.caption, table.caption_justify = f"{_MISSING}: see jaxtrack weights list", "left"
+        table.caption, table.caption_justify = (
+            f"{_MISSING}: see jaxtrack weights list, and docs for those that are yet to be trained",
+            "left",
+        )
     return table
 
 

@@ -12,12 +12,12 @@ from jaxtrack import trackers
 from jaxtrack.commands._options import shown_as
 from jaxtrack.commands._tracker_choice import split_list
 from jaxtrack.data.naming import match_name
-from jaxtrack.errors import UserError
+from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.export import folder
 from jaxtrack.export.folder import FORMATS, RECORD, TOLERANCE, Network, Request
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.trackers import siamese, transt
-from jaxtrack.weights import store
+from jaxtrack.weights import places, published, store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +58,15 @@ def _network(source: str) -> Network:
     """The weights, and the tracker's settings where one is named."""
     settings = None
     path = Path(source)
+    if path.suffix in published.PROGRAMS:
+        places.locate(source)  # which says what to do with it first
     if path.suffix != store.SUFFIX:
         configs = {**siamese.CONFIGS, **transt.CONFIGS}
-        settings = configs[match_name(source, configs, what="Siamese tracker")]
-        path = trackers.weights_file(settings)
+        settings = configs[match_name(source, configs, what="Siamese tracker or .safetensors file")]
+        try:
+            path = trackers.weights_file(settings)
+        except MissingWeightsError as error:
+            raise UserError(f"{error}; `jaxtrack export` takes such a file in the tracker's place") from error
         assert path is not None  # Siamese trackers have a file
     variables, meta = store.load(path)
     if meta.architecture not in ARCHITECTURES:

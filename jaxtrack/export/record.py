@@ -45,6 +45,8 @@ def _grid(architecture: Architecture) -> dict[str, Any]:
         return common | {
             "cls": "channels: logit of background, of target",
             "loc": "channels: the box's centre (x, y), width and height, in sides of x",
+            "loc_counts_from": "the left upper edge of x, "
+            + ("where it was cut out" if architecture.exact_centre else "as if it lay exactly around its centre"),
         }
     # Of columns and of rows alike, from the centre of the search region.
     common["cell_positions_px"] = grids.grid(side, stride)[:side, 0].tolist()

@@ -120,20 +120,12 @@ def terms(
       per_device: whether the terms' means are taken over this batch alone, as in the references.
     """
     logits, parts = per_candidate(cls, 2), per_candidate(loc, 4)
-    released = config.variant == "released"
     found: dict[str, tuple[Term, float]] = {}
     if config.cls and architecture.kind == "tokens":
         weighted = classification.weighted_cross_entropy(logits, labels.label, background=config.background)
         found["cls"] = (weighted, config.cls)
     elif config.cls:
-        # The references skip a single sample of their device's batch. Of a mean over all devices' batches a device
-        # has but a share: to skip in it would make the mean depend on how many devices there are.
-        single = released and per_device
-        pools = classification.select_cross_entropy(
-            logits, labels.label, released=single, negatives=config.pooled_negatives, key=key
-        )
-        half = config.cls * (0.5 if released else 1.0)
-        found |= {"cls_positive": (pools.positive, half), "cls_negative": (pools.negative, half)}
+        found |= _classification(config, logits, labels, key, per_device=per_device)
     if config.loc:
         found["loc"] = (_location(config, architecture, parts, labels), config.loc)
     if config.giou:
@@ -165,6 +157,20 @@ def overlaps(architecture: Architecture, parts: jax.Array, target_xyxy: jax.Arra
     """IoU of every candidate's box with the target's; `[B, N, 4]` and `[B, 4]` to `[B, N]`."""
     target = boxes.cxcywh_from_box(boxes.box_from_xyxy(target_xyxy))
     return regression.iou(predicted_boxes(architecture, parts), target[:, None])
+
+
+def _classification(
+    config: Objective, logits: jax.Array, labels: Labels, key: jax.Array, *, per_device: bool
+) -> dict[str, tuple[Term, float]]:
+    """The two halves of the cross entropy of anchors or points."""
+    released = config.variant == "released"
+    # The references skip a single sample of their device's batch. Of a mean over all devices' batches a device has but
+    # a share: to skip in it would make the mean depend on how many devices there are.
+    pools = classification.select_cross_entropy(
+        logits, labels.label, released=released and per_device, negatives=config.pooled_negatives, key=key
+    )
+    half = config.cls * (0.5 if released else 1.0)
+    return {"cls_positive": (pools.positive, half), "cls_negative": (pools.negative, half)}
 
 
 def _location(config: Objective, architecture: Architecture, parts: jax.Array, labels: Labels) -> Term:

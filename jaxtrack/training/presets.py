@@ -119,8 +119,11 @@ def siampw(name: str, objective: Objective, data: Data) -> TrainConfig:
 
 
 def transt_objective(objective: Objective) -> Objective:
-    """With TransT's losses in the place of SiamBAN's; the ranking losses come with the weights that they have."""
-    return dataclasses.replace(objective, cls=8.334, loc=5.0, giou=2.0)
+    """With TransT's losses in the place of SiamBAN's; the ranking losses come with the weights that they have.
+
+    A second cross entropy keeps what it weighs beside the first.
+    """
+    return dataclasses.replace(objective, cls=8.334, loc=5.0, giou=2.0, hard_cls=8.334 * objective.hard_cls)
 
 
 def transt(name: str, objective: Objective, data: Data) -> TrainConfig:

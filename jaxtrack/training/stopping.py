@@ -37,7 +37,7 @@ def stopping_on_signals() -> Iterator[Stop]:
 
     def interrupt(*_: Any) -> None:
         if stop.interrupted:
-            raise KeyboardInterrupt("interrupted: the same command goes on from the last checkpoint")
+            raise KeyboardInterrupt("interrupted: the same command goes on from the last checkpoint, if there is one")
         stop.asked = stop.interrupted = True
         _tell(_INTERRUPTED)
 

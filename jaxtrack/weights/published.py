@@ -20,7 +20,7 @@ import numpy as np
 from jaxtrack.data.naming import match_name
 from jaxtrack.errors import UserError
 from jaxtrack.models.siamese import BACKBONES, PUBLISHED
-from jaxtrack.weights import caffe, matconvnet, names, online, pytorch, torchvision
+from jaxtrack.weights import caffe, matconvnet, names, online, pytorch, store, torchvision
 
 _PYTORCH, _MATCONVNET, _CAFFE = "PyTorch", "MatConvNet", "Caffe"
 
@@ -81,7 +81,7 @@ class File:
           UserError: it does not fit the network, is of another one or of none.
         """
         if asked is not None:
-            asked = match_name(asked, ARCHITECTURES, what="architecture")
+            asked = match_name(asked, ARCHITECTURES, what="architecture of published files")
         if self.program == _PYTORCH:
             architecture = self._of_pytorch(asked)
             with _naming(self.path):
@@ -129,6 +129,11 @@ def _program(path: Path) -> str:
             start = file.read(4)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if path.suffix == store.SUFFIX:
+        raise UserError(
+            f"{path} holds weights of jaxtrack's own, which are not imported: name the file by the option weights "
+            "(--TRACKER.weights FILE)"
+        )
     if not start.startswith(_STARTS):
         raise UserError(
             f"{path} is no published file of weights that jaxtrack reads: expected one of PyTorch (.pth), MatConvNet "

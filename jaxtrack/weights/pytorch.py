@@ -23,6 +23,7 @@ from jaxtrack.errors import UserError
 # Where training programs put the state dict: PySOT and its descendants, TransT, MDNet.
 _STATE_KEYS = ("state_dict", "net", "shared_layers")
 _ZIP_START = b"PK\x03\x04"
+_PICKLE_START = b"\x80"  # of the files that it wrote before version 1.6
 _TAR_MAGIC = slice(257, 262)
 _NAMES_IN_A_MESSAGE = 6
 _INSTALL = "pip install -e '.[torch]'"
@@ -93,6 +94,8 @@ def _check_container(path: Path) -> None:
         )
     if start.startswith(_ZIP_START):
         _check_zip(path)
+    elif not start.startswith(_PICKLE_START):  # before PyTorch is asked for, which may be yet to be installed
+        raise _damaged(path)
 
 
 def _check_zip(path: Path) -> None:

@@ -6,6 +6,7 @@ import command_line
 import pytest
 from siamese_synthetic import narrow, state
 
+from jaxtrack import trackers
 from jaxtrack.__main__ import main
 from jaxtrack.models.siamese import ARCHITECTURES, BACKBONES
 from jaxtrack.trackers import siamese, transt
@@ -17,6 +18,12 @@ error_of = functools.partial(command_line.error_of, "export")
 
 def run(*arguments):
     return main(["export", *map(str, arguments)])
+
+
+@pytest.fixture(autouse=True)
+def all_trackers():
+    """Their names are found once: before one of these tests adds its own."""
+    return trackers.names()
 
 
 @pytest.fixture
@@ -65,15 +72,20 @@ def test_transt_is_exported_with_its_own_settings(tmp_path, monkeypatch):
     record = json.loads((tmp_path / "out" / "export.json").read_text("utf-8"))
     assert record["tracker"]["window_influence"] == 0.375
     assert record["output"]["kind"] == "tokens"
+    assert record["output"]["loc_counts_from"].endswith("as if it lay exactly around its centre")
     assert record["output"]["loc"] == "channels: the box's centre (x, y), width and height, in sides of x"
     assert record["programs"]["search"]["outputs"][1]["shape"] == [1, 32, 32, 4]
 
 
 def test_mistakes_are_one_sentence(weights, tmp_path, capsys):
     out = ("--out", tmp_path / "out")
-    assert "no Siamese tracker called 'siamrpm': did you mean siamrpn" in error_of(capsys, "siamrpm", *out)
+    line = error_of(capsys, "siamrpm", *out)
+    assert "no Siamese tracker or .safetensors file called 'siamrpm': did you mean siamrpn" in line
+    assert "published.pth is a PyTorch file: import it first" in error_of(capsys, "published.pth", *out)
     assert "there is no file" in error_of(capsys, tmp_path / "none.safetensors", *out)
-    assert "there are no weights" in error_of(capsys, "nanotrack", *out)
+    line = error_of(capsys, "nanotrack", *out)
+    assert "there are no weights" in line
+    assert line.endswith("; `jaxtrack export` takes such a file in the tracker's place")
     assert "there is no platform 'gpu'" in error_of(capsys, weights, *out, "--platforms", "cpu,gpu")
     assert "platform cpu is named twice" in error_of(capsys, weights, *out, "--platforms", "cpu,cpu")
     assert "at least 1 image" in error_of(capsys, weights, *out, "--batch", "0")

@@ -114,7 +114,7 @@ def test_tensors_of_another_architecture_are_refused(published, capsys, tmp_path
 
 def test_an_architecture_that_there_is_not_gets_a_suggestion(published, capsys):
     line = error_of(capsys, "import", published, "--architecture", "nanotrack_v11")
-    assert "There is no architecture called 'nanotrack_v11': did you mean nanotrack_v1" in line
+    assert "There is no architecture of published files called 'nanotrack_v11': did you mean nanotrack_v1" in line
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "-x"])

@@ -62,6 +62,13 @@ def test_the_box_is_where_the_target_is_however_the_region_deviates():
         np.testing.assert_allclose(inside, wanted, atol=2.5)
 
 
+def test_the_template_never_deviates():
+    """siamese.md 10.2."""
+    still = made(STILL)[0]
+    for key in range(3):
+        np.testing.assert_array_equal(made(FactorCrops(brightness=0.0), key)[0], still)
+
+
 def test_sizes_and_shifts_are_drawn_as_the_reference_does():
     draw = jax.jit(
         jax.vmap(
@@ -79,6 +86,9 @@ def test_sizes_and_shifts_are_drawn_as_the_reference_does():
     assert 0.3 < np.abs(apart).max() < 0.5
     assert np.abs(apart.mean(axis=0)).max() < 0.05
     assert abs(np.abs(apart).mean() - 1.5 / 4 / 2) < 0.03  # uniform in +-1.5 sides
+    # The size and the shifts, in sides of the target as it is shown, know nothing of one another.
+    drawn = np.stack([np.log(scale), *(apart / size).T])
+    assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.2
 
 
 def test_brightness_changes_by_a_fifth_each_by_itself_and_stays_in_range():

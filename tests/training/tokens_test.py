@@ -19,6 +19,7 @@ from jaxtrack.data.procedural_pairs import Pair
 from jaxtrack.errors import UserError
 from jaxtrack.losses import regression
 from jaxtrack.losses.reduction import combine
+from jaxtrack.models import grids
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.training import factor_crops, loop, objective, presets, siamese
 from jaxtrack.training.config import TrainConfig
@@ -27,6 +28,7 @@ from jaxtrack.training.objective import Objective
 from jaxtrack.training.sources import FactorDisk
 
 CRITERION = presets.transt_objective(Objective())
+EVENLY = {72: [0, 14, 28, 43, 57], 21: [0, 4, 8, 12, 16]}  # five of so many: k n / 5, rounded down
 TARGETS = [(0.5, 0.5, 0.25, 0.3), (0.4, 0.6, 0.1, 0.2)]
 
 
@@ -113,6 +115,45 @@ def test_the_ranking_losses_are_those_of_all_tokens_and_their_boxes(variant):
     assert parts["cr"] == pytest.approx(cr, rel=1e-4)
     assert [parts["igr_1"], parts["igr_2"]] == pytest.approx(igr, rel=1e-4)
     assert total == pytest.approx(plain + 0.5 * cr + 0.25 * igr.sum(), rel=1e-5)
+
+
+def test_of_many_positives_so_many_are_ranked_evenly_spread():
+    cls, loc, labels = golden()
+    config = dataclasses.replace(CRITERION, classification_ranking=0.5, iou_ranking=0.25)
+    _, parts = means(config, cls, loc, labels, positives=5)
+    logits = np.asarray(cls, np.float64).reshape(2, 1024, 2)
+    p = 1 / (1 + np.exp(logits[..., 0] - logits[..., 1]))
+    v = np.asarray(regression.iou(loc.reshape(2, -1, 4), jnp.asarray(TARGETS)[:, None]), np.float64)
+    label = np.asarray(labels.label).copy()
+    assert parts["cr"] == pytest.approx(np.mean(cr_by_loop(p, label, "released", most=5)), rel=1e-4)
+    for image in range(2):  # what is not ranked counts no more
+        positive = np.flatnonzero(label[image] == 1)
+        label[image, np.setdiff1d(positive, positive[EVENLY[len(positive)]])] = -1
+    igr = np.mean(igr_by_loop(p, label, v, "released"), axis=0)
+    assert [parts["igr_1"], parts["igr_2"]] == pytest.approx(igr, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["transt", "transt_nano"])
+def test_every_positive_token_lies_in_the_targets_box(name):
+    """By the grid on which the validation asks what lies outside of it."""
+    architecture = ARCHITECTURES[name]
+    boxes = jnp.asarray([[96, 96, 158, 158], [100.5, 80.25, 171, 142], [3, 180, 90, 250]], jnp.float32)
+    positive = np.asarray(labelled(name, boxes).label) == 1
+    side = architecture.score_cells
+    places = grids.anchors("tokens", side, architecture.stride_px, architecture.search_px // 2)[:, :2]
+    for box, found in zip(np.asarray(boxes), positive, strict=True):
+        inside = np.all((places >= box[:2]) & (places < box[2:]), axis=1)
+        np.testing.assert_array_equal(found, inside)
+
+
+def test_the_labels_of_the_trainings_are_cut_where_the_network_is_small():
+    assert presets.transt_nano("x", presets.BASELINE).labels == TokenLabels(positives=64, cut=True)
+    assert presets.transt("x", presets.CR_IGR, "full").labels == TokenLabels(positives=256, cut=False)
+
+
+def test_a_second_cross_entropy_weighs_as_much_as_the_first():
+    both = presets.transt_objective(Objective(hard_cls=1.0))
+    assert both.hard_cls == both.cls == 8.334
 
 
 @pytest.mark.parametrize("name", ["transt", "transt_nano"])

@@ -53,6 +53,12 @@ def test_a_file_of_another_kind_is_refused_in_a_sentence(tmp_path, content):
         published.read(tmp_path / "x.onnx")
 
 
+def test_weights_of_jaxtracks_own_need_no_import(tmp_path):
+    (tmp_path / "mine.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"mine\.safetensors holds weights of jaxtrack's own, which are not imported"):
+        published.read(tmp_path / "mine.safetensors")
+
+
 def test_a_network_that_there_is_not_has_no_architecture(tmp_path):
     file = published.read(save_mat(tmp_path / "x.mat", hwio({"a": (3, 2, 4)})))
     assert file.architecture() is None
@@ -74,8 +80,8 @@ def test_mdnets_tensors_can_be_those_of_the_other_normalisation(tmp_path, spelt)
     [
         ("zf_rpn", r"x\.mat holds weights of vgg_m, not of zf_rpn"),
         ("nanotrack_v1", r"x\.mat holds weights of vgg_m, not of nanotrack_v1"),
-        ("vgg_x", "There is no architecture called 'vgg_x': did you mean vgg"),
-        ("", "There is no architecture called ''"),
+        ("vgg_x", "There is no architecture of published files called 'vgg_x': did you mean vgg"),
+        ("", "There is no architecture of published files called ''"),
     ],
 )
 def test_another_network_than_the_files_is_refused(tmp_path, asked, message):
