@@ -95,7 +95,7 @@ def cell(rows: dict[tuple[str, int], dict[str, Any]], arm: str, measure: str) ->
     if arm == "ce":
         return mean
     delta, half = difference(ours, base)
-    text = f"{delta:+.3f} ± {half:.3f}"
+    text = f"{delta:+.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
     return f"{mean} ({f'**{text}**' if abs(delta) > half else text})"
 
 
@@ -106,7 +106,7 @@ def print_table(rows: dict[tuple[str, int], dict[str, Any]], measures: dict[str,
     print("|---" * (len(shown) + 2) + "|")
     for arm in ARMS:
         measured = sorted({len(values(rows, arm, name)) for name in shown})
-        if measured:
+        if any(measured):
             seeds = " or ".join(map(str, measured))
             print(f"| {TITLES[arm]} | {seeds} | " + " | ".join(cell(rows, arm, name) for name in shown) + " |")
     print()

@@ -107,3 +107,11 @@ def test_a_difference_that_the_seeds_can_tell_from_none_is_bold(ours, bold):
     assert text.startswith(f"{np.mean(list(ours.values())):.3f} (")
     assert rbo_tables.cell(rows, "ce", "auc") == "0.597"
     assert rbo_tables.cell(rows, "igr", "auc") == ""
+
+
+def test_a_table_has_the_arms_that_were_measured_and_no_interval_of_one_seed(capsys):
+    rows = {("ce", 0): {"iou": 0.5}, ("cr", 0): {"iou": 0.75}}
+    rbo_tables.print_table(rows, {"iou": "IoU", "auc": "AUC"})
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[0] == "| | seeds | IoU |"
+    assert lines[2:] == ["| cross entropy (CE) | 1 | 0.500 |", "| CE + CR | 1 | 0.750 (+0.250) |", "", ""]
