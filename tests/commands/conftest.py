@@ -5,7 +5,9 @@ import jax
 import numpy as np
 import pytest
 import tiny_training
+from tiny_videos import frames, write_file
 
+from jaxtrack import trackers
 from jaxtrack.__main__ import main
 from jaxtrack.models.siamese import ARCHITECTURES
 from jaxtrack.weights import names, pytorch
@@ -23,12 +25,12 @@ def data_dir(tmp_path_factory):
     """`otb/Deer` (71 images) and `otb/Football1` (74): a square of 8 x 8 pixels on its way to the right and back."""
     root = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
-    for name, frames in (("Deer", 71), ("Football1", 74)):
+    for name, length in (("Deer", 71), ("Football1", 74)):
         ground = cv2.GaussianBlur(random.integers(0, 255, (36, 48, 3), np.uint8), (0, 0), 2)
         folder = root / "otb" / name / "img"
         folder.mkdir(parents=True)
         rows = []
-        for i in range(frames):
+        for i in range(length):
             x = 10 + abs((i + 12) % 24 - 12)
             image = ground.copy()
             image[12:20, x : x + 8] = (20, 60, 250)
@@ -89,3 +91,24 @@ def imported(published, tmp_path, capsys):
     assert main(["weights", "import", str(published), "--out", str(tmp_path / "weights")]) == 0
     capsys.readouterr()
     return tmp_path / "weights" / "nanotrack_v1.safetensors"
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The tiny tracker stands among the others, as `tiny`."""
+    import tiny_track  # not above: it makes arrays, and devices are added after this module is imported
+
+    declared = {**trackers._declared(), "tiny": tiny_track.MODULE}
+    monkeypatch.setattr(trackers, "_declared", lambda: declared)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """20 frames: the first one, a whole chunk of 16, and a part of another."""
+    return write_file(tmp_path_factory.mktemp("clips") / "clip.mp4", frames(20), "mp4v")
+
+
+@pytest.fixture
+def out(tmp_path):
+    """The folder of what is written."""
+    return tmp_path / "out"

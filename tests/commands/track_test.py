@@ -1,12 +1,8 @@
 """`jaxtrack track`: what it writes and tells."""
 
-import dataclasses
-import os
 import re
 import shlex
-import signal
 import time
-import types
 from pathlib import Path
 
 import cv2
@@ -14,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 from contract import WANDERING_PARAMS, wandering
-from tiny_videos import FakeCamera, cut_off, frames, number_of, read_file, write_file, write_folder
+from tiny_track import BOX, rows_of, track
+from tiny_videos import FakeCamera, frames, number_of, read_file, write_file, write_folder
 
 from jaxtrack import Tracker, compilation, run, streaming, trackers
 from jaxtrack.__main__ import main
@@ -25,53 +22,8 @@ from jaxtrack.evaluation.runner import session_seed
 from jaxtrack.trackers import opencv
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-BOX, OTHER = "36,26,16,12", "30.5,20,12,14"
-
-
-@dataclasses.dataclass(frozen=True)
-class TinyConfig:
-    """The contract's tiny tracker."""
-
-    rate: float = 0.5
-    """How fast it learns."""
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    """The tiny tracker stands among the others, as `tiny`."""
-    module = types.SimpleNamespace(
-        __name__="tiny",
-        CONFIGS={"tiny": TinyConfig()},
-        tracker=lambda config: wandering,
-        init_params=lambda config, key: {"rate": np.float32(config.rate)},
-    )
-    declared = {**trackers._declared(), "tiny": module}
-    monkeypatch.setattr(trackers, "_declared", lambda: declared)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    """20 frames: the first one, a whole chunk of 16, and a part of another."""
-    return write_file(tmp_path_factory.mktemp("clips") / "clip.mp4", frames(20), "mp4v")
-
-
-@pytest.fixture
-def out(tmp_path):
-    """The folder of what is written."""
-    return tmp_path / "out"
-
-
-def track(source, out, *options, save="boxes.csv", tracker="tiny"):
-    """The exit code; `save` is written below `out`."""
-    where = [] if save is None else [f"--save={out / save}"]
-    return main(["track", str(source), f"--tracker={tracker}", *where, "--quiet", *map(str, options)])
-
-
-def rows_of(path):
-    """The numbers of a file of boxes `[rows, 7]`: frame, target, x, y, w, h, score."""
-    header, *rows = path.read_text().splitlines()
-    assert header == "frame,target,x,y,w,h,score"
-    return np.asarray([row.split(",") for row in rows], np.float64)
+OTHER = "30.5,20,12,14"
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def boxes_of(path, target=0):
@@ -312,69 +264,6 @@ def test_progress_tells_speed_and_what_is_left(clip, out, capsys):
     arguments = ["track", str(clip), "--tracker=tiny", f"--save={out / 'boxes.csv'}", "--box", BOX]
     assert main(arguments) == 0
     assert re.search(r"tiny: tracking 20/20 frames, [\d.]+ fps", capsys.readouterr().err)
-
-
-def test_a_video_that_was_cut_off_is_tracked_as_far_as_it_goes_and_that_is_told(tmp_path, out, capsys):
-    path = cut_off(write_file(tmp_path / "clip.avi", frames(24)), 0.7)
-    assert track(path, out, "--box", BOX) == 0
-    read = len(read_file(path))
-    assert 2 < read < 23
-    assert len(rows_of(out / "boxes.csv")) == read
-    assert f"{path} should have 24 frames, {read} could be read: it is cut off or damaged" in capsys.readouterr().out
-    assert track(path, out, "--box", BOX, "--frames=3") == 0
-    assert "could be read" not in capsys.readouterr().out  # the end was not looked for
-
-
-# --- Ctrl-C --------------------------------------------------------------------------------------------------------
-
-
-class Interrupted(FakeCamera):
-    """Presses Ctrl-C, or sends another signal, so many times while an image is read."""
-
-    def __init__(self, presses, at=4, number=signal.SIGINT):
-        super().__init__(frames(20))
-        self._presses, self._left, self._signal = presses, at, number
-
-    def read(self):
-        self._left -= 1
-        for _ in range(self._presses if self._left == 0 else 0):
-            os.kill(os.getpid(), self._signal)
-        return super().read()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_keep_what_was_tracked_and_it_exits_with_130(out, capsys, monkeypatch, number):
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Interrupted(1, number=number))
-    before = signal.getsignal(number)
-    seen = out / "seen.mp4"
-    assert track(0, out, "--box", BOX, f"--out={seen}") == 130
-    monkeypatch.undo()
-    assert len(rows_of(out / "boxes.csv")) == 4
-    assert [number_of(image) for image in read_file(seen)] == [0, 1, 2, 3]
-    captured = capsys.readouterr()
-    assert captured.err == f"interrupted after 4 frames, which are kept: {seen}, {out / 'boxes.csv'}\n"
-    assert "4 frames of 64x48" in captured.out
-    assert signal.getsignal(number) is before
-    assert sorted(path.name for path in out.iterdir()) == ["boxes.csv", "seen.mp4"]
-
-
-def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(out, monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Interrupted(2))
-    assert track(0, out, "--box", BOX, f"--out={out / 'seen.mp4'}") == 130
-    assert list(out.iterdir()) == []
-
-
-def test_ctrl_c_in_the_midst_of_a_file_keeps_whole_pieces(clip, out, monkeypatch):
-    pieces = streaming.stream
-
-    def interrupting(*arguments, **options):
-        for piece in pieces(*arguments, **options):
-            os.kill(os.getpid(), signal.SIGINT)
-            yield piece
-
-    monkeypatch.setattr(streaming, "stream", interrupting)
-    assert track(clip, out, "--box", BOX) == 130
-    assert len(rows_of(out / "boxes.csv")) == 1
 
 
 # --- the README ----------------------------------------------------------------------------------------------------

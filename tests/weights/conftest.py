@@ -43,3 +43,19 @@ def folders(variables, tmp_path, monkeypatch):
     monkeypatch.setenv(places.FOLDER_VARIABLE, str(tmp_path / "mine"))
     store.save(tmp_path / "shipped", "nano", variables, META)
     return tmp_path / "mine", tmp_path / "shipped"
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture
+def save(torch, tmp_path):
+    """Writes an object as PyTorch does and returns the path."""
+
+    def write(content, **options):
+        torch.save(content, tmp_path / "x.pth", **options)
+        return tmp_path / "x.pth"
+
+    return write
