@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from jaxtrack.errors import UserError
 from jaxtrack.files import replacing
@@ -52,15 +53,19 @@ LEGEND_INSIDE = 10
 _TITLE_WIDTH = 62
 
 
-def new(*, width: float, height: float) -> Figure:
-    """An empty figure, its sides in inches; to be used within `style`."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+@contextlib.contextmanager
+def new(*, width: float, height: float) -> Iterator[Figure]:
+    """An empty figure, its sides in inches, to draw in; its parts get their places at the end of the context."""
+    with _style():
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        yield figure
+        # Once, and not whenever it is written: a figure that keeps the engine is drawn twice for each of its files.
+        ConstrainedLayoutEngine().execute(figure)
 
 
 @contextlib.contextmanager
-def style() -> Iterator[None]:
+def _style() -> Iterator[None]:
     """Matplotlib's defaults and ours; the user's settings are back afterwards."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
@@ -93,7 +98,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     try:
         for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
-            with style(), replacing(path) as file:
+            with _style(), replacing(path) as file:
                 figure.savefig(file, format=path.suffix[1:], dpi=150, metadata=metadata)
     except OSError as error:
         raise UserError(f"cannot write plots to {stem.parent}: {error.strerror or error}") from error
@@ -103,6 +108,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 def svg_text(figure: Figure) -> str:
     """The figure as SVG on no ground, its letters as text, to stand in a page."""
     file = io.BytesIO()
-    with style(), matplotlib.style.context({"svg.fonttype": "none"}):
+    with _style(), matplotlib.style.context({"svg.fonttype": "none"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return file.getvalue().decode()

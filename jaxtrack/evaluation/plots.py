@@ -71,8 +71,7 @@ def attribute_radar(comparison: Comparison) -> Figure:
         raise ValueError(f"a radar needs at least three attributes, not {labels}")
     parts = [comparison.with_attribute(label) for label in labels]
     angles = np.linspace(0, 2 * np.pi, len(labels), endpoint=False)
-    with figures.style():
-        figure = figures.new(width=6.4, height=5.6)
+    with figures.new(width=6.4, height=5.6) as figure:
         axes: Any = figure.add_subplot(projection="polar")
         axes.set_theta_zero_location("N")
         axes.set_theta_direction(-1)
@@ -122,8 +121,7 @@ def plot_trace(
     if not traces:
         raise ValueError("nothing to plot")
     levels = levels or {}
-    with figures.style():
-        figure = figures.new(width=8.0, height=0.8 + 1.7 * len(traces))
+    with figures.new(width=8.0, height=0.8 + 1.7 * len(traces)) as figure:
         rows = figure.subplots(len(traces), 1, sharex=True, squeeze=False)[:, 0]
         for i, (axes, (label, values)) in enumerate(zip(rows, traces.items(), strict=True)):
             _draw_trace(axes, label, np.asarray(values, np.float64), levels.get(label), i)
@@ -176,8 +174,7 @@ def _curves_plot(
 ) -> Figure:
     shown = _ranked(comparison, metric)
     outside = len(shown) > figures.LEGEND_INSIDE
-    with figures.style():
-        figure = figures.new(width=9.2 if outside else 6.4, height=5.2)
+    with figures.new(width=9.2 if outside else 6.4, height=5.2) as figure:
         axes = figure.subplots()
         for rank, (tracker, index) in enumerate(shown):
             found = [curve(score) for score in tracker.benchmark_scores(comparison.sequences)]

@@ -115,6 +115,13 @@ def test_a_long_title_is_wrapped():
     assert " ".join(lines) == f"Success plots of OPE - {title}"
 
 
+def test_all_parts_lie_within_the_picture():
+    many = comparing(*(result(f"a tracker with a long name {i}", 0.5) for i in range(14)))  # its legend is beside it
+    for figure in (plots.success_plot(many), plots.plot_trace({"numbers": np.arange(9.0)}, title="two lines " * 12)):
+        bounds, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(bounds.x0, bounds.y0, width - bounds.x1, height - bounds.y1) > 0
+
+
 def test_files_are_the_same_byte_for_byte_when_drawn_twice(tmp_path):
     first = figures.save(plots.success_plot(THREE), tmp_path / "first")
     second = figures.save(plots.success_plot(THREE), tmp_path / "second")

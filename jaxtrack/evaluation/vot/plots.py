@@ -1,6 +1,7 @@
 """Plots of a supervised evaluation, as the challenges' reports have them: EAO curves, A-R plots, A-R rank plots."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ def eao_plot(comparison: Comparison) -> Figure:
     low, high = comparison.interval
     curves = {index: measures.expected_overlaps(_scores(comparison, row)) for index, row in _shown(comparison)}
     shown = sorted(_shown(comparison), key=lambda item: -np.nan_to_num(comparison.eao(item[1]), nan=-1.0))
-    with figures.style():
-        figure, axes = _axes(1 + len(shown))
+    with _figure(1 + len(shown)) as figure:
+        axes = figure.subplots()
         axes.axvspan(low, high, color="#888888", alpha=0.18, linewidth=0, label=f"EAO: {low} to {high} frames")
         for rank, (index, result) in enumerate(shown):
             axes.plot(
@@ -55,8 +56,8 @@ def ar_plot(comparison: Comparison) -> Figure:
     for index, result in _shown(comparison):
         scores = _scores(comparison, result)
         points.append((index, result, measures.reliability(scores), measures.accuracy(scores)))
-    with figures.style():
-        figure, axes = _axes(len(points))
+    with _figure(len(points)) as figure:
+        axes = figure.subplots()
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xticks(np.linspace(0, 1, 11))
@@ -76,8 +77,8 @@ def rank_plot(comparison: Comparison) -> Figure:
       comparison: has such sequences.
     """
     found = rank_rows(comparison)
-    with figures.style():
-        figure, axes = _axes(len(found))
+    with _figure(len(found)) as figure:
+        axes = figure.subplots()
         worst = len(found) + 0.5
         axes.set_xlim(worst, 0.5)
         axes.set_ylim(worst, 0.5)
@@ -129,10 +130,9 @@ def _name(comparison: Comparison, result: Result) -> str:
     return figures.legend_text(_label(result)) + part
 
 
-def _axes(entries: int) -> tuple[Figure, Axes]:
-    """Axes of one size, and room for a legend below: points lie anywhere, and none must be covered."""
-    figure = figures.new(width=6.4, height=4.9 + 0.2 * entries)
-    return figure, figure.subplots()
+def _figure(entries: int) -> AbstractContextManager[Figure]:
+    """With axes of one size and room for a legend below: points lie anywhere, and none must be covered."""
+    return figures.new(width=6.4, height=4.9 + 0.2 * entries)
 
 
 def _point(axes: Axes, index: int, x: float, y: float, label: str) -> None:
