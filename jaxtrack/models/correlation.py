@@ -1,5 +1,6 @@
 """How template and search region are compared: depth-wise, by pixels, by attention to pixels, and as a whole."""
 
+import functools
 from typing import Literal
 
 import chex
@@ -46,6 +47,13 @@ def _backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[j
     rows, columns = kernel.shape[1:3]
     around = ((0, 0), (rows - 1, rows - 1), (columns - 1, columns - 1), (0, 0))
     to_x = shifted_products(jnp.pad(gradient, around), kernel[:, ::-1, ::-1])
+    return to_x, _to_kernel(x, gradient, rows, columns)
+
+
+# Hundreds of operations: traced once for maps of the same shapes, as those of a head's two branches are.
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _to_kernel(x: jax.Array, gradient: jax.Array, rows: int, columns: int) -> jax.Array:
+    """The gradient of the kernel `[B, rows, columns, C]`, from that of the output `[B, H, W, C]`."""
     batch, height, width, _ = gradient.shape
     ones = jnp.ones((batch, 1, width), x.dtype)
 
@@ -54,7 +62,7 @@ def _backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[j
         lines = [x[:, row + i, column : column + width] * gradient[:, i] for i in range(height)]
         return (ones @ sum(lines[1:], lines[0]))[:, 0]  # [B, C]
 
-    return to_x, jnp.stack([jnp.stack([of_tap(i, j) for j in range(columns)], axis=1) for i in range(rows)], axis=1)
+    return jnp.stack([jnp.stack([of_tap(i, j) for j in range(columns)], axis=1) for i in range(rows)], axis=1)
 
 
 _shifted.defvjp(lambda x, kernel: (shifted_products(x, kernel), (x, kernel)), _backward)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 
 import jax
@@ -41,6 +42,18 @@ def moving_square(frames=8, colour=True, step=(3, 2)):
     return clip
 
 
+@pytest.fixture(scope="module")
+def started():
+    """The first frame, and the state after it."""
+    frame = images.make_frame(moving_square(1)[0])
+    return frame, jax.jit(deeptrack.tracker(SMALL).init)({}, frame, BOX, sequence_key(0, ""))
+
+
+def maps_of(config, frame, state):
+    maps = cue_maps.raw(config.cues, config.sampling, frame, state.centre, state.size, state.grey, state.hue)
+    return cue_maps.scaled(config.cues, maps, state.gradient_scale)
+
+
 @pytest.fixture(scope="module", params=["colour", "grey"])
 def track(request):
     return run(deeptrack.tracker(SMALL), {}, moving_square(colour=request.param == "colour"), BOX)
@@ -59,13 +72,11 @@ def test_diagnostics_are_in_their_ranges(track):
     assert (track.diagnostics["rounds"] <= 2).all()
 
 
-def test_memories_hold_what_they_should_after_some_frames():
-    tracker = deeptrack.tracker(SMALL)
-    frames = [images.make_frame(image) for image in moving_square()]
-    state = jax.jit(tracker.init)({}, frames[0], BOX, sequence_key(0, ""))
-    step = jax.jit(tracker.step)
-    for frame in frames[1:6]:
-        state, _ = step({}, state, frame)
+def test_memories_hold_what_they_should_after_some_frames(started):
+    _, state = started
+    step = jax.jit(deeptrack.tracker(SMALL).step)
+    for image in moving_square()[1:6]:
+        state, _ = step({}, state, images.make_frame(image))
     valid = np.asarray(memory.valid(state.positives))
     assert sorted(np.asarray(state.positives.frame)[valid]) == [0] * 4 + [1, 2, 3, 4, 5]
     frames_of_negatives = np.asarray(state.negatives.frame)[np.asarray(memory.valid(state.negatives))]
@@ -89,17 +100,14 @@ def test_a_box_is_kept_with_its_centre_and_its_size_in_the_image():
     np.testing.assert_allclose(extent, [50, 100])  # the ratio stays
 
 
-def state_after(config, image):
-    """The state after a first frame with the target and a second one, `image`."""
-    tracker = deeptrack.tracker(config)
-    state = jax.jit(tracker.init)({}, images.make_frame(moving_square(1)[0]), BOX, sequence_key(0, ""))
-    return jax.jit(tracker.step)({}, state, images.make_frame(image))[0]
+def test_a_frame_whose_winner_is_called_background_teaches_nothing_and_widens_the_search(started):
+    def state_after(image, **changes):
+        step = jax.jit(deeptrack.tracker(dataclasses.replace(SMALL, **changes)).step)
+        return step({}, started[1], images.make_frame(image))[0]
 
-
-def test_a_frame_whose_winner_is_called_background_teaches_nothing_and_widens_the_search():
     empty = moving_square(1, step=(0, 0))[0]
     empty[30:90, 50:100] = empty[:60, :50]  # the target is gone
-    doubtful, trusting = (state_after(dataclasses.replace(SMALL, doubt=d), empty) for d in (True, False))
+    doubtful, trusting = (state_after(empty, doubt=d) for d in (True, False))
     assert float(doubtful.spread) == SMALL.sampling.widening
     assert float(trusting.spread) == 1
     newest = [
@@ -113,9 +121,8 @@ def test_mined_negatives_are_those_that_the_network_gets_most_wrong():
     config = dataclasses.replace(SMALL, mining=0)
     state = jax.jit(deeptrack.tracker(config).init)({}, frame, BOX, sequence_key(0, ""))
     state = dataclasses.replace(state, frame=jnp.int32(5))
-    maps = cue_maps.raw(config.cues, config.sampling, frame, state.centre, state.size, state.grey, state.hue)
-    maps = cue_maps.scaled(config.cues, maps, state.gradient_scale)
-    mined = deeptrack._mine(config, jax.random.key(1), state, maps, jnp.asarray(True))
+    maps = jax.jit(functools.partial(maps_of, config))(frame, state)
+    mined = jax.jit(functools.partial(deeptrack._mine, config))(jax.random.key(1), state, maps, jnp.asarray(True))
 
     def loss(patches, overlap):
         """Eqs 5 and 10 for negatives."""
@@ -134,18 +141,16 @@ def test_mined_negatives_are_those_that_the_network_gets_most_wrong():
     assert np.median(chosen) > np.percentile(others, 75)
 
 
-def test_the_exact_and_the_shared_evaluation_score_the_same_particle_alike():
-    frame = images.make_frame(moving_square(1)[0])
-    state = jax.jit(deeptrack.tracker(SMALL).init)({}, frame, BOX, sequence_key(0, ""))
+def test_the_exact_and_the_shared_evaluation_score_the_same_particle_alike(started):
+    frame, state = started
     exact = dataclasses.replace(SMALL, sampling=dataclasses.replace(SMALL.sampling, exact=True))
     one = particles.target(SMALL.sampling)
     several = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf, leaf]), one)
     several = several._replace(row=several.row + jnp.asarray([0.0, 3.0, -5.0]))
 
     def outputs(config, candidates):
-        maps = cue_maps.raw(config.cues, config.sampling, frame, state.centre, state.size, state.grey, state.hue)
-        maps = cue_maps.scaled(config.cues, maps, state.gradient_scale)
-        return deeptrack._outputs(config, state.network, maps, candidates)
+        score = functools.partial(deeptrack._outputs, config)
+        return jax.jit(score)(state.network, maps_of(config, frame, state), candidates)
 
     shared = outputs(SMALL, several)
     alone = outputs(exact, several._replace(level=jnp.zeros(3, jnp.int32)))
