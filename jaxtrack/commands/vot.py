@@ -10,8 +10,9 @@ import tyro
 
 from jaxtrack import trackers
 from jaxtrack.commands._options import shown_as
-from jaxtrack.errors import UserError
+from jaxtrack.errors import MissingWeightsError, UserError
 from jaxtrack.integrations.vot import ToolkitTracker, check_sizes
+from jaxtrack.weights.places import FOLDER_VARIABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,11 @@ def run(argv: Sequence[str], *, prog: str) -> None:
     if options.timeout < 1:
         raise UserError(f"--timeout must be at least 1, not {options.timeout}")
     check_sizes(options.warm_up)
-    trackers.build(name, trackers.default_config(name))  # says now if its weights are missing
+    try:
+        trackers.build(name, trackers.default_config(name))
+    except MissingWeightsError as error:
+        where = f"`jaxtrack vot` has no such option: it takes a file of that name from the folder {FOLDER_VARIABLE}"
+        raise UserError(f"{error}; {where}") from error
     print(_section(name, options))
 
 

@@ -30,7 +30,7 @@ def test_the_section_names_the_tracker_and_its_arguments(capsys):
     ("option", "sentence"),
     [
         ("--tracker=siambam_nano", "did you mean siamban_nano"),
-        ("--tracker=siamrpn", "siamrpn"),
+        ("--tracker=siamrpn", "has no such option: it takes a file of that name from the folder JAXTRACK_WEIGHTS"),
         ("--seed=-1", "--seed must be between 0 and 2147483647, not -1"),
         ("--timeout=0", "--timeout must be at least 1, not 0"),
         ("--warm-up=big", "sizes of images such as 640x480, separated by commas, not 'big'"),
