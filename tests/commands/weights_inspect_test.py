@@ -13,7 +13,6 @@ import safetensors.numpy
 from jaxtrack.__main__ import main
 from jaxtrack.weights import places, store
 
-NANO = "nanotrack_v1"
 error_of = functools.partial(command_line.error_of, "weights")
 
 

@@ -47,7 +47,7 @@ def test_the_same_training_twice_gives_the_same_bits(uninterrupted, tmp_path):
 
 def test_one_device_and_four_agree(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "initial_variables", tiny_training.perturbed(loop.initial_variables))
-    config = tiny_training.config()
+    config = tiny_training.config(epochs=5)
     one, four = (leaves(loop.train(config, tmp_path / str(n), devices=jax.devices()[:n])) for n in (1, 4))
     for name in one:
         if ".params" in name:
